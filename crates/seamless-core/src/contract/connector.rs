@@ -1,0 +1,197 @@
+//! The running side of a connector: [`Reader`], [`Source`] and [`Target`].
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::capability::Capabilities;
+use crate::error::Result;
+use crate::record::{NativeRecord, RecordId, Stamp};
+use crate::value::{Fields, Timestamp, Value};
+
+/// Where a list goes on. Made and read by the connector alone, kept by the host across restarts; at most 1,024 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct PageToken(pub String);
+
+/// One page of changes to read.
+#[derive(Clone, Debug)]
+pub struct ListRequest {
+    /// Native entity name, as in the mapping (`Companies`, `accounts`).
+    pub entity: String,
+    /// Only records changed *or created* at or after this stamp (inclusive); `None` means all. Constant for all pages of one poll.
+    pub since: Option<Stamp>,
+    /// Continue behind this point; `None` starts the poll.
+    pub after: Option<PageToken>,
+    /// At most this many records (the connector may return fewer).
+    pub limit: usize,
+}
+
+/// A page of records.
+#[derive(Debug)]
+pub struct Page {
+    /// The records, in the list's own stable order (by stamp and id, or by id).
+    pub records: Vec<NativeRecord>,
+    /// Where to go on; `None` when the list has ended.
+    pub next: Option<PageToken>,
+    /// The server's own clock when it answered (its `Date` header), if it tells.
+    pub server_time: Option<Timestamp>,
+}
+
+/// A question to [`Reader::find`].
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Lookup {
+    /// Records whose native field equals the value (text compares as the server compares; the engine checks again).
+    Field {
+        /// Native field path (`companyName`, `udf.CRM ID`).
+        field: String,
+        /// A scalar, never empty.
+        value: Value,
+    },
+    /// Records with an id above this one, ascending. Only asked where ids ascend.
+    AboveId(RecordId),
+}
+
+impl std::fmt::Debug for Lookup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Lookup::Field { field, .. } => write!(f, "{field} = ***"),
+            Lookup::AboveId(id) => write!(f, "id > {id}"),
+        }
+    }
+}
+
+/// A write to [`Target::write`].
+#[derive(Clone)]
+pub struct Write {
+    /// Native entity name.
+    pub entity: String,
+    /// What to do.
+    pub action: WriteAction,
+    /// Monotonic time ([`crate::Clock::monotonic`]) after which the call must not be sent any more. The connector checks it in
+    /// the very step that sends, after every queue and limiter; a late call fails with `NotApplied` and `Later`.
+    pub send_by: Duration,
+}
+
+/// The three kinds of write.
+#[derive(Clone)]
+pub enum WriteAction {
+    /// A new record with these native fields, our cross-reference among them.
+    Create {
+        /// Native path → value.
+        fields: Fields,
+    },
+    /// Changed fields only; every other field of the record must stay as it is.
+    Update {
+        /// The record as last read: its id, its compare-and-set version, its parent.
+        current: Box<NativeRecord>,
+        /// Native path → new value.
+        fields: Fields,
+    },
+    /// Removal; only where the operator enabled it.
+    Delete {
+        /// The record.
+        id: RecordId,
+    },
+}
+
+/// What a successful write tells.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// The record's id (new for a create).
+    pub id: RecordId,
+}
+
+/// A field as the live system describes it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct FieldInfo {
+    /// Native path, UDFs under `udf.`.
+    pub name: String,
+    /// The system's own type name.
+    pub data_type: String,
+    /// Longest text, in characters.
+    pub length: Option<usize>,
+    /// A create without it is refused.
+    pub required: bool,
+    /// Cannot be written.
+    pub read_only: bool,
+    /// Option list, where the field has one.
+    pub options: Option<Vec<OptionInfo>>,
+    /// The native entity it points to.
+    pub reference: Option<String>,
+}
+
+/// One entry of an option list.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct OptionInfo {
+    /// Stored value.
+    pub value: Value,
+    /// What people read.
+    pub label: String,
+    /// Inactive options cannot be chosen any more, but old records still hold them.
+    pub active: bool,
+}
+
+/// Live description of an entity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct EntityInfo {
+    /// Fields, in the system's order. Empty when the system cannot describe itself.
+    pub fields: Vec<FieldInfo>,
+    /// Records can be created by us.
+    pub can_create: bool,
+    /// Records can be updated by us.
+    pub can_update: bool,
+}
+
+/// Reading single records: needed on both sides of a sync.
+///
+/// **Calls.** Any number at once, from several tasks. The implementation limits concurrency and rate towards its system; it never
+/// retries, except once after re-authentication or re-discovery.
+/// **Cancel safety.** Dropping a future of this trait changes nothing in the remote system.
+/// **Errors.** `Auth` and `Permission` stop the sync until an operator acts; `Later` errors are retried by the pipeline after a wait; `Protocol`
+/// and `Limit` mean that the peer is broken or hostile, and are reported with the call that showed it.
+#[async_trait]
+pub trait Reader: Send + Sync {
+    /// What this system can do for an entity. Constant while open.
+    fn capabilities(&self, entity: &str) -> Capabilities;
+
+    /// The live fields of an entity. Called by `check` and `init --live`, and once at start.
+    async fn describe(&self, entity: &str) -> Result<EntityInfo>;
+
+    /// The records with these ids, in any order; ids that do not exist (or are not visible) are simply left out.
+    /// Strongly consistent: a record that was created or changed before the call is returned as it is now.
+    /// At most 500 ids a call; the implementation splits further where its system needs it.
+    async fn fetch(&self, entity: &str, ids: &[RecordId]) -> Result<Vec<NativeRecord>>;
+
+    /// For each lookup, the records found, at most 50 a lookup (`AboveId`: 1,000). May lag behind writes by `search_lag_max`.
+    /// A server that ignores a filter must not be believed: every record returned really has the value (compared as text, ASCII case ignored).
+    async fn find(&self, entity: &str, lookups: &[Lookup]) -> Result<Vec<Vec<NativeRecord>>>;
+
+    /// Proves that the system can be reached with these credentials, without changing anything. Called by `check` and at start.
+    async fn ping(&self) -> Result<()>;
+}
+
+/// Reading changes.
+///
+/// **Calls.** One poll at a time for each entity: the engine holds a lease. **Resume.** A list may be given up at any page and resumed in another
+/// process with the same `since` and the last `next` token; it must then still return every record that has not been returned yet and
+/// that satisfied the predicate all along; records may come twice. **Progress is the host's**: the connector keeps no cursor.
+/// **Cancel safety, errors:** as [`Reader`].
+#[async_trait]
+pub trait Source: Reader {
+    /// The next page. A token that leads nowhere new (same token again) is an endless list and fails with `Protocol`.
+    async fn list(&self, request: &ListRequest) -> Result<Page>;
+}
+
+/// Writing.
+///
+/// **Calls.** The engine has written a durable intent before, and holds a claim on the record.
+/// **Outcomes.** One per write, in order. `Ok` only when the system confirmed. Every error says its effect: `NotApplied` (never sent, or refused
+/// before anything changed), `Unknown` (timeout, cut connection, 5xx without a field error). When in doubt: `Unknown`.
+/// **No retry** of a write inside the connector, ever: only the pipeline knows whether it is safe.
+/// **Cancel safety.** A dropped future leaves the writes unknown; the engine treats them so.
+#[async_trait]
+pub trait Target: Reader {
+    /// Performs the writes, up to `write_concurrency` of them at once.
+    async fn write(&self, writes: &[Write]) -> Vec<Result<Written>>;
+}

@@ -1,0 +1,18 @@
+//! The contract: the traits that connectors, buses, stores and hosts implement. Each trait's page says when it is
+//! called, what it may do, what happens when its future is dropped, and which errors mean what.
+
+mod bus;
+mod connector;
+mod environment;
+mod keys;
+mod message;
+mod plugin;
+mod store;
+
+pub use bus::*;
+pub use connector::*;
+pub use environment::*;
+pub use keys::*;
+pub use message::*;
+pub use plugin::*;
+pub use store::*;

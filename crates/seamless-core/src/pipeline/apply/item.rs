@@ -1,0 +1,245 @@
+//! One record on its way through a step.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::contract::{Expect, LockToken, MessageId, RowKey, Side, Table};
+use crate::error::Result;
+use crate::mapping::Observed;
+use crate::pipeline::claims::Held;
+use crate::pipeline::engine::{Engine, Seen};
+use crate::pipeline::ledger::{Entry, Reason};
+use crate::pipeline::matching;
+use crate::pipeline::CommitReceipt;
+use crate::pipeline::merge::Merge;
+use crate::pipeline::mistakes::Mistake;
+use crate::pipeline::spec::SyncSpec;
+use crate::pipeline::state::{Link, Pair, Parked, RecordKey, Rows, expect_of, pair_row_of};
+use crate::record::RecordId;
+
+/// A record being applied, with the messages and hints that asked for it.
+pub(crate) struct Item {
+    pub(crate) sync: Arc<SyncSpec>,
+    pub(crate) key: RecordKey,
+    pub(crate) deliveries: Vec<(LockToken, MessageId)>,
+    pub(crate) hints: Vec<(RowKey, u64)>,
+    /// The newest snapshot among the messages.
+    pub(crate) snapshot: Option<Observed>,
+    /// The snapshot cannot be trusted whatever its stamp (a hint, several messages, another mapping version).
+    pub(crate) reread: bool,
+    pub(crate) held: Held,
+    pub(crate) link: Option<Link>,
+    pub(crate) pair: Pair,
+    pub(crate) pair_expect: Expect,
+    pub(crate) source: Option<Observed>,
+    pub(crate) target: Option<Seen>,
+    /// When the target was read, on the monotonic clock.
+    pub(crate) read_at: Duration,
+    /// Set when this step links the record for the first time.
+    pub(crate) new_link: Option<(Reason, String)>,
+    pub(crate) merge: Merge,
+    /// Parents that optional references wait for.
+    pub(crate) pending: BTreeMap<String, RecordKey>,
+    pub(crate) end: Option<End>,
+}
+
+/// How a record leaves the step.
+pub(crate) enum End {
+    /// With these changes, in one commit with everything else.
+    Commit {
+        /// Set aside, for a person or for a parent.
+        parked: Option<Parked>,
+        /// For the ledger.
+        entries: Vec<Entry>,
+    },
+    /// Later.
+    Defer(Duration),
+    /// Its commit is done.
+    Done(CommitReceipt),
+}
+
+impl Item {
+    pub(crate) fn new(sync: Arc<SyncSpec>, key: RecordKey) -> Item {
+        Item {
+            sync,
+            key,
+            deliveries: Vec::new(),
+            hints: Vec::new(),
+            snapshot: None,
+            reread: false,
+            held: Held::default(),
+            link: None,
+            pair: Pair::default(),
+            pair_expect: Expect::Absent,
+            source: None,
+            target: None,
+            read_at: Duration::ZERO,
+            new_link: None,
+            merge: Merge::default(),
+            pending: BTreeMap::new(),
+            end: None,
+        }
+    }
+
+    pub(crate) fn open(&self) -> bool {
+        self.end.is_none()
+    }
+
+    pub(crate) fn side(&self) -> Side {
+        self.key.side
+    }
+
+    pub(crate) fn other(&self) -> Side {
+        self.key.side.other()
+    }
+
+    /// The counterpart's id, once known.
+    pub(crate) fn target_id(&self) -> Option<&RecordId> {
+        self.link.as_ref().map(|link| &link.other)
+    }
+
+    pub(crate) fn target_key(&self) -> Option<RecordKey> {
+        self.target_id().map(|id| RecordKey::new(&self.sync.id, self.other(), id))
+    }
+
+    /// The claims on the record ids.
+    pub(crate) fn record_claims(&self, engine: &Engine) -> BTreeSet<String> {
+        let claim = |side, id: &RecordId| engine.record_claim(&self.sync, side, id);
+        let mut keys = BTreeSet::from([claim(self.side(), &self.key.id)]);
+        if let Some(id) = self.target_id()
+            && !engine.mistakes.has(Mistake::ClaimOnlySourceId)
+        {
+            keys.insert(claim(self.other(), id));
+        }
+        keys
+    }
+
+    /// The claims on the match keys, both of what the source holds now.
+    pub(crate) fn match_claims(&self, engine: &Engine) -> BTreeSet<String> {
+        if engine.mistakes.has(Mistake::NoMatchKeyClaim) || engine.mistakes.has(Mistake::ClaimOnlySourceId) {
+            return BTreeSet::new();
+        }
+        let Some(source) = &self.source else { return BTreeSet::new() };
+        let rules = &self.sync.model.match_rules;
+        rules
+            .iter()
+            .filter_map(|rule| {
+                let key = matching::key_of(rule, source)?;
+                Some(engine.hasher.match_claim(&self.sync.model.name, &rule.name, &key.join("\u{1f}")))
+            })
+            .collect()
+    }
+
+    /// Ends the record with a commit.
+    pub(crate) fn commit(&mut self, entries: Vec<Entry>) {
+        self.end = Some(End::Commit { parked: None, entries });
+    }
+
+    /// Sets the record aside.
+    pub(crate) fn park(&mut self, engine: &Engine, reason: Reason, sentence: String, candidates: Vec<RecordKey>) {
+        let Some(source) = &self.source else { return };
+        let now = engine.clock.now();
+        let parked = Parked {
+            reason,
+            sentence: sentence.clone(),
+            content: engine.content_hash(&self.sync, source),
+            since: now,
+            waits_for: None,
+            candidates,
+        };
+        engine.counters.parked.add(1);
+        let entry = Entry::new(now, &self.key, reason, sentence);
+        self.end = Some(End::Commit { parked: Some(parked), entries: vec![entry] });
+    }
+
+    /// Sets the record aside until its parent has a counterpart.
+    pub(crate) fn wait_for(&mut self, engine: &Engine, parent: RecordKey, sentence: String) {
+        let Some(source) = &self.source else { return };
+        let now = engine.clock.now();
+        let parked = Parked {
+            reason: Reason::WaitsForParent,
+            sentence: sentence.clone(),
+            content: engine.content_hash(&self.sync, source),
+            since: now,
+            waits_for: Some(parent),
+            candidates: Vec::new(),
+        };
+        engine.counters.waiting.add(1);
+        let entry = Entry::new(now, &self.key, Reason::WaitsForParent, sentence);
+        self.end = Some(End::Commit { parked: Some(parked), entries: vec![entry] });
+    }
+}
+
+/// Reads links (before claiming, to know the counterpart's id).
+pub(crate) async fn load_links(engine: &Engine, items: &mut [Item]) -> Result<()> {
+    let keys: Vec<RowKey> = items.iter().map(|item| item.key.row(Table::Link)).collect();
+    let rows = engine.store.get(&keys).await?;
+    for ((item, key), row) in items.iter_mut().zip(&keys).zip(rows) {
+        item.link = row.as_ref().map(|row| Rows::plain(key, row)).transpose()?;
+    }
+    Ok(())
+}
+
+/// Reads links and pairs again, under the claims. An item whose link changed meanwhile is deferred.
+pub(crate) async fn load_state(engine: &Engine, items: &mut [Item]) -> Result<()> {
+    let before: Vec<Option<Link>> = items.iter().map(|item| item.link.clone()).collect();
+    load_links(engine, items).await?;
+    let mut pairs = Vec::new();
+    for (index, (item, before)) in items.iter_mut().zip(before).enumerate() {
+        if !item.open() {
+            continue;
+        }
+        if item.link != before {
+            item.end = Some(End::Defer(Duration::ZERO));
+        } else if let Some(link) = &item.link {
+            pairs.push((index, pair_row_of(&item.key, &link.other)));
+        }
+    }
+    let keys: Vec<RowKey> = pairs.iter().map(|(_, key)| key.clone()).collect();
+    let rows = engine.store.get(&keys).await?;
+    for ((index, key), row) in pairs.iter().zip(rows) {
+        items[*index].pair_expect = expect_of(row.as_ref());
+        if let Some(row) = &row {
+            items[*index].pair = engine.typed().sealed(key, row)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives every open item its source record: the snapshot where it is strictly newer than everything a commit has seen of it,
+/// else a fresh read (R5).
+pub(crate) async fn load_sources(engine: &Engine, items: &mut [Item]) -> Result<()> {
+    let mut stale: BTreeMap<(crate::record::SyncId, Side), Vec<usize>> = BTreeMap::new();
+    for (index, item) in items.iter_mut().enumerate().filter(|(_, item)| item.open()) {
+        let seen = item.pair.seen[item.key.side.index()];
+        let snapshot = item.snapshot.take();
+        let stamp = snapshot.as_ref().and_then(|snapshot| snapshot.stamp);
+        let newer = !item.reread && stamp.is_some() && stamp > seen;
+        if engine.mistakes.has(Mistake::EqualStampDropped) && !item.reread && stamp.is_some() && stamp <= seen {
+            item.commit(Vec::new());
+            continue;
+        }
+        if (newer || engine.mistakes.has(Mistake::StaleSnapshotUsed)) && snapshot.is_some() {
+            item.source = snapshot;
+        } else {
+            stale.entry((item.sync.id.clone(), item.side())).or_default().push(index);
+        }
+    }
+    for ((sync, side), indexes) in stale {
+        let ids: Vec<RecordId> = indexes.iter().map(|index| items[*index].key.id.clone()).collect();
+        let mut found = engine.fetch(&engine.sync(&sync)?.clone(), side, &ids).await?;
+        for index in indexes {
+            let item = &mut items[index];
+            match found.remove(&item.key.id) {
+                Some(seen) => item.source = Some(seen.observed),
+                None => {
+                    let note = "the record no longer exists there, or is not visible any more; its counterpart stays as it is";
+                    let entry = Entry::new(engine.clock.now(), &item.key, Reason::SourceGone, note);
+                    item.commit(vec![entry]);
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! Apply (R3–R11): takes messages and hints, claims, matches, merges, writes, commits, settles.
+//!
+//! A step handles a batch, so that look-ups are asked together; outcomes are per record. The phases of a step, in order:
+//! [`batch`] (receive, open, join), claim and re-read ([`item`]), match ([`find`]), references and merge ([`plan`]),
+//! intent, write and read-back ([`write`]), and one commit a record ([`finish`]).
+
+mod batch;
+mod find;
+mod finish;
+mod item;
+mod plan;
+mod write;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::claims::Claimant;
+use super::engine::Engine;
+use super::state::RecordKey;
+use crate::contract::Consumer;
+use crate::error::Result;
+use crate::record::SystemId;
+
+pub(crate) use find::empty_state;
+pub(crate) use finish::{Landing, commit_landed};
+
+/// Applies messages to one target system.
+pub struct Applier {
+    engine: Arc<Engine>,
+    /// The system it writes to; also the name of its subscription.
+    system: SystemId,
+    consumer: Box<dyn Consumer>,
+    claimant: Claimant,
+    /// How often a record has been deferred in a row, and until when its hints are left alone.
+    deferrals: Mutex<BTreeMap<RecordKey, (u32, Duration)>>,
+    /// Batch size, adapted to how fast the target writes.
+    batch: Mutex<usize>,
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ApplyStep {
+    /// Messages and hints taken.
+    pub taken: usize,
+    /// Of them, put off to later.
+    pub deferred: usize,
+}
+
+const BATCH_MIN: usize = 8;
+const BATCH_MAX: usize = 500;
+/// A step that takes longer makes the batch smaller, a quicker one larger: claims, locks and reads must stay fresh.
+const STEP_GOAL: Duration = Duration::from_millis(1_500);
+
+impl Applier {
+    /// An applier with a consumer of its own.
+    pub async fn new(engine: &Arc<Engine>, system: &SystemId) -> Result<Applier> {
+        Ok(Applier {
+            engine: engine.clone(),
+            system: system.clone(),
+            consumer: engine.bus.subscribe(system.as_str()).await?,
+            claimant: Claimant::new(engine),
+            deferrals: Mutex::new(BTreeMap::new()),
+            batch: Mutex::new(32),
+        })
+    }
+
+    /// The system it writes to.
+    pub fn system(&self) -> &SystemId {
+        &self.system
+    }
+
+    /// Takes what is due, waiting up to `wait` for the first message, and handles it. Cancel safe at every await: claims run out, messages come again, intents are
+    /// resolved by [`super::Resolver`]. An error is one of a whole system or of the store; what was taken has been put back.
+    pub async fn step(&self, wait: Duration) -> Result<ApplyStep> {
+        let started = self.engine.clock.monotonic();
+        let size = *self.batch.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let step = self.run(size, wait).await?;
+        let took = self.engine.clock.monotonic().saturating_sub(started).saturating_sub(wait);
+        let mut batch = self.batch.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if took > STEP_GOAL {
+            *batch = (size / 2).max(BATCH_MIN);
+        } else if took < STEP_GOAL / 3 && step.taken == size {
+            *batch = (size * 2).min(BATCH_MAX);
+        }
+        Ok(step)
+    }
+}

@@ -1,0 +1,229 @@
+//! References (R10) and merge (R4).
+
+use std::collections::BTreeMap;
+
+use super::Applier;
+use super::item::Item;
+use crate::contract::{RowKey, Side, Table};
+use crate::error::Result;
+use crate::mapping::Observed;
+use crate::pipeline::Engine;
+use crate::pipeline::ledger::Reason;
+use crate::pipeline::merge::{MergeInput, Resolved, Why, merge};
+use crate::pipeline::mistakes::Mistake;
+use crate::pipeline::spec::{FIRST_MERGE_OVERWRITES_MAX, SyncSpec};
+use crate::pipeline::state::{Link, Parked, RecordKey, Rows};
+use crate::record::{RecordId, SyncId};
+use crate::value::Value;
+
+/// Reads the targets and merges. Afterwards an open item is one that has something to write.
+pub(super) async fn plan(applier: &Applier, items: &mut [Item]) -> Result<()> {
+    let engine = &*applier.engine;
+    read_targets(engine, items).await?;
+    let parents = load_parents(engine, items).await?;
+    let mut overwrites: BTreeMap<SyncId, u64> = BTreeMap::new();
+    for item in items.iter_mut().filter(|item| item.open()) {
+        merge_item(engine, item, &parents);
+        hold_first_merge(engine, item, &mut overwrites).await?;
+    }
+    Ok(())
+}
+
+/// The record a reference names, as a record of its own sync.
+pub(crate) fn parent_key(engine: &Engine, sync: &SyncSpec, side: Side, field: &str, id: &RecordId) -> Option<RecordKey> {
+    let reference = sync.model.fields.get(field)?.reference.as_ref()?;
+    let (parent_sync, swapped) = engine.sync_of(&reference.entity, sync)?;
+    let side = if swapped { side.other() } else { side };
+    Some(RecordKey::new(&parent_sync.id, side, id))
+}
+
+async fn read_targets(engine: &Engine, items: &mut [Item]) -> Result<()> {
+    let mut groups: BTreeMap<(SyncId, Side), Vec<usize>> = BTreeMap::new();
+    for (index, item) in items.iter().enumerate() {
+        if item.open() && item.link.is_some() {
+            groups.entry((item.sync.id.clone(), item.other())).or_default().push(index);
+        }
+    }
+    for ((sync, side), indexes) in groups {
+        let sync = engine.sync(&sync)?.clone();
+        let ids: Vec<RecordId> =
+            indexes.iter().filter_map(|index| items[*index].target_id().cloned()).collect();
+        // Before the call: the answer may be long on its way.
+        let read_at = engine.clock.monotonic();
+        let mut found = engine.fetch(&sync, side, &ids).await?;
+        for index in indexes {
+            let item = &mut items[index];
+            let Some(id) = item.target_id().cloned() else { continue };
+            item.read_at = read_at;
+            item.target = found.remove(&id);
+            if item.target.is_none() {
+                let sentence = format!(
+                    "its counterpart {id} no longer exists there, or is not visible any more; restore it, or unlink the two"
+                );
+                let key = RecordKey::new(&item.sync.id, item.other(), &id);
+                item.park(engine, Reason::ParkedCounterpartGone, sentence, vec![key]);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Links of every record that a source refers to; `None` where there is none.
+type Parents = BTreeMap<RecordKey, Option<RecordId>>;
+
+async fn load_parents(engine: &Engine, items: &[Item]) -> Result<Parents> {
+    let mut keys: Vec<RecordKey> = Vec::new();
+    for item in items.iter().filter(|item| item.open()) {
+        let Some(source) = &item.source else { continue };
+        keys.extend(references(&item.sync, source).filter_map(|(field, id)| {
+            parent_key(engine, &item.sync, item.side(), field, &id)
+        }));
+    }
+    keys.sort();
+    keys.dedup();
+    let rows: Vec<RowKey> = keys.iter().map(|key| key.row(Table::Link)).collect();
+    let found = engine.store.get(&rows).await?;
+    let mut parents = Parents::new();
+    for ((key, row_key), row) in keys.into_iter().zip(&rows).zip(found) {
+        let link: Option<Link> = row.as_ref().map(|row| Rows::plain(row_key, row)).transpose()?;
+        parents.insert(key, link.map(|link| link.other));
+    }
+    Ok(parents)
+}
+
+fn references<'a>(sync: &'a SyncSpec, source: &'a Observed) -> impl Iterator<Item = (&'a str, RecordId)> + 'a {
+    let fields = sync.model.fields.iter().filter(|(_, spec)| spec.reference.is_some());
+    fields.filter_map(|(name, _)| {
+        let id = source.fields.get(name)?.to_plain()?;
+        Some((name.as_str(), RecordId(id)))
+    })
+}
+
+fn merge_item(engine: &Engine, item: &mut Item, parents: &Parents) {
+    let Some(source) = item.source.clone() else { return };
+    let mut resolved = BTreeMap::new();
+    let mut keys = BTreeMap::new();
+    for (field, id) in references(&item.sync, &source) {
+        let key = parent_key(engine, &item.sync, item.side(), field, &id);
+        let counterpart = key.as_ref().and_then(|key| parents.get(key).cloned().flatten());
+        resolved.insert(
+            field.to_owned(),
+            counterpart.map_or_else(|| Resolved::Unlinked(id.clone()), Resolved::Counterpart),
+        );
+        keys.insert(field.to_owned(), key);
+    }
+    let mut base = (item.new_link.is_none() && item.link.is_some()).then(|| item.pair.base.clone());
+    if engine.mistakes.has(Mistake::OneBaseValue) {
+        // One value for both: what the first side held stands for the other as well.
+        base = base.map(|base| base.into_iter().map(|(name, [a, _])| (name, [a.clone(), a])).collect());
+    }
+    let mut plan = merge(&MergeInput {
+        sync: &item.sync,
+        side: item.side(),
+        source: &source,
+        target: item.target.as_ref().map(|seen| &seen.observed),
+        base: base.as_ref(),
+        references: &resolved,
+        mistakes: engine.mistakes,
+    });
+    if let Some((field, id)) = plan.waits_for.take() {
+        wait_for_parent(engine, item, &field, &id, keys.get(&field).cloned().flatten());
+        return;
+    }
+    for field in plan.pending.keys() {
+        if let Some(Some(key)) = keys.get(field) {
+            item.pending.insert(field.clone(), key.clone());
+        }
+    }
+    if item.link.is_none()
+        && let Some((field, issue)) = first_required(&item.sync, item.other(), &plan.blocked)
+    {
+        let sentence = format!("cannot be created there: {field}: {issue}");
+        item.merge = plan;
+        item.park(engine, Reason::ParkedRequired, sentence, Vec::new());
+        return;
+    }
+    if item.link.is_none() {
+        // Optional fields that cannot be translated are left out of the create and listed.
+        plan.blocked.retain(|field, _| !plan.writes.contains_key(field));
+    }
+    if engine.mistakes.has(Mistake::WholeRecordWrite) {
+        write_everything(item, &source, &mut plan);
+    }
+    item.merge = plan;
+    if item.merge.writes.is_empty() && item.link.is_some() {
+        item.commit(Vec::new());
+    }
+}
+
+/// The planted mistake: every field of the source is written, changed or not.
+fn write_everything(item: &Item, source: &Observed, plan: &mut crate::pipeline::merge::Merge) {
+    let (Some(target), false) = (&item.target, plan.writes.is_empty()) else { return };
+    let mapping = &item.sync.side(item.other()).mapping;
+    for (name, value) in &source.fields {
+        let spec = item.sync.model.fields.get(name);
+        if plan.writes.contains_key(name) || spec.is_none_or(|spec| spec.passenger || spec.reference.is_some()) {
+            continue;
+        }
+        if let (Some(field), Ok(projection)) = (mapping.fields.get(name), mapping.project(name, value)) {
+            let write = crate::pipeline::merge::FieldWrite {
+                path: field.native.clone(),
+                native: projection.native,
+                predicted: projection.predicted,
+                before: target.observed.fields.get(name).cloned().unwrap_or(Value::Null),
+                why: Why::SourceChanged,
+                loss: projection.lossy,
+            };
+            plan.writes.insert(name.clone(), write);
+        }
+    }
+}
+
+fn first_required<'p>(
+    sync: &SyncSpec,
+    target: Side,
+    blocked: &'p BTreeMap<String, String>,
+) -> Option<(&'p String, &'p String)> {
+    let mapping = &sync.side(target).mapping;
+    blocked.iter().find(|(name, _)| mapping.fields.get(*name).is_some_and(|field| field.required))
+}
+
+fn wait_for_parent(engine: &Engine, item: &mut Item, field: &str, id: &RecordId, key: Option<RecordKey>) {
+    match key {
+        Some(parent) => {
+            let sentence = format!("waits for {field} {id}, which has no counterpart yet");
+            item.wait_for(engine, parent, sentence);
+        }
+        None => {
+            let sentence =
+                format!("needs the counterpart of {field} {id}, but no sync between these two systems covers that entity");
+            item.park(engine, Reason::ParkedReference, sentence, Vec::new());
+        }
+    }
+}
+
+/// R4: a first load with many first-merge overwrites waits for a person's consent.
+async fn hold_first_merge(engine: &Engine, item: &mut Item, counted: &mut BTreeMap<SyncId, u64>) -> Result<()> {
+    let overwrites = item.merge.first_merge_overwrites();
+    if !item.open() || overwrites == 0 || item.sync.first_merge_accepted {
+        return Ok(());
+    }
+    if !counted.contains_key(&item.sync.id) {
+        let made = engine.first_merge_overwrites(&item.sync.id).await?;
+        counted.insert(item.sync.id.clone(), made);
+    }
+    let made = counted.entry(item.sync.id.clone()).or_default();
+    if *made + overwrites > FIRST_MERGE_OVERWRITES_MAX {
+        let sentence = format!(
+            "linking it would overwrite {overwrites} field(s) with the owner's value, and the first load has more than {FIRST_MERGE_OVERWRITES_MAX} such overwrites; look at them, then run again with --accept"
+        );
+        item.park(engine, Reason::ParkedFirstMerge, sentence, Vec::new());
+        if let Some(super::item::End::Commit { parked: Some(Parked { candidates, .. }), .. }) = &mut item.end {
+            candidates.extend(item.link.take().map(|link| RecordKey::new(&item.sync.id, item.key.side.other(), &link.other)));
+        }
+        item.new_link = None;
+    } else {
+        *made += overwrites;
+    }
+    Ok(())
+}

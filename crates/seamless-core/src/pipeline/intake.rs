@@ -1,0 +1,452 @@
+//! Intake (R1, R2): reads changes, drops what is not new, publishes the rest, and moves the cursor last.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::apply::empty_state;
+use super::claims::{Claimant, Held};
+use super::engine::Engine;
+use super::mistakes::Mistake;
+use super::spec::SyncSpec;
+use super::state::{
+    ClaimHolder, Cursor, Link, Pair, Parked, RecordKey, Resume, Rows, Track, TrackState, WriteBack, cursor_row, expect_of, pair_row_of,
+};
+use crate::contract::{Change, Expect, ListRequest, Message, MessageId, Op, Outgoing, Row, RowKey, Side, Table};
+use crate::envelope::Address;
+use crate::error::{Error, ErrorKind, Result};
+use crate::mapping::Observed;
+use crate::record::{NativeRecord, Stamp, SystemId};
+
+/// Reads one native entity of one system for all syncs that want it.
+pub struct Poller {
+    engine: Arc<Engine>,
+    system: SystemId,
+    entity: String,
+    routes: Vec<(Arc<SyncSpec>, Side)>,
+    claimant: Claimant,
+    lease: Option<Held>,
+}
+
+/// What one step of a poll did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PollStep {
+    /// Another host polls this entity.
+    Elsewhere,
+    /// A page was handled; there are more.
+    Page {
+        /// Records read.
+        read: usize,
+        /// Records published.
+        published: usize,
+    },
+    /// The poll has ended with this page.
+    End {
+        /// Records read.
+        read: usize,
+        /// Records published.
+        published: usize,
+    },
+}
+
+/// Records asked for in one page.
+const PAGE: usize = 500;
+
+impl Poller {
+    /// The pollers that a host needs: one for each system and native entity from which some sync flows.
+    pub fn all(engine: &Arc<Engine>) -> Vec<Poller> {
+        let mut routes: BTreeMap<(SystemId, String), Vec<(Arc<SyncSpec>, Side)>> = BTreeMap::new();
+        for sync in engine.syncs.values() {
+            for side in Side::BOTH {
+                let flows = sync.direction.flows_from(side)
+                    || sync.model.fields.values().any(|field| {
+                        field.direction.is_some_and(|direction| direction.flows_from(side))
+                    });
+                if flows {
+                    let spec = sync.side(side);
+                    let key = (spec.system.clone(), spec.mapping.entity.clone());
+                    routes.entry(key).or_default().push((sync.clone(), side));
+                }
+            }
+        }
+        let make = |((system, entity), routes)| Poller {
+            engine: engine.clone(),
+            system,
+            entity,
+            routes,
+            claimant: Claimant::new(engine),
+            lease: None,
+        };
+        routes.into_iter().map(make).collect()
+    }
+
+    /// The system it reads.
+    pub fn system(&self) -> &SystemId {
+        &self.system
+    }
+
+    /// The native entity it reads.
+    pub fn entity(&self) -> &str {
+        &self.entity
+    }
+
+    /// Reads and publishes one page. Cancel safe at every await: what was not confirmed is read again.
+    pub async fn step(&mut self) -> Result<PollStep> {
+        let engine = self.engine.clone();
+        if !self.hold_lease().await? {
+            return Ok(PollStep::Elsewhere);
+        }
+        let row_key = cursor_row(&self.system, &self.entity);
+        let row = engine.store.get(std::slice::from_ref(&row_key)).await?.remove(0);
+        let cursor: Cursor = row.as_ref().map(|row| Rows::plain(&row_key, row)).transpose()?.unwrap_or_default();
+        let mut resume = cursor.resume.clone().unwrap_or_else(|| self.begin(&cursor));
+        if engine.mistakes.has(Mistake::ResumeWithoutPollStart) {
+            resume.start = None;
+        }
+        let system = engine.systems.get(&self.system).ok_or_else(|| Error::config("system is not configured"))?;
+        let request = ListRequest {
+            entity: self.entity.clone(),
+            since: resume.since,
+            after: resume.after.clone(),
+            limit: PAGE,
+        };
+        let page = system.source.list(&request).await?;
+        if page.next.is_some() && page.next == resume.after {
+            return Err(Error::protocol("the list never ends: the server hands out the same page again")
+                .with("system", &self.system)
+                .with("entity", &self.entity));
+        }
+        if resume.start.is_none() {
+            resume.start = page.server_time.map(Stamp::from).or(cursor.newest_seen);
+        }
+        resume.newest = page.records.iter().filter_map(|record| record.stamp).max().max(resume.newest);
+        let next = next_cursor(&engine, cursor, resume, &page.next);
+        engine.counters.read.add(page.records.len() as u64);
+        let mut progress = vec![Rows::put_plain(row_key, expect_of(row.as_ref()), &next)?];
+        progress.extend(self.lease_checks());
+        progress.extend(engine.raise_highest(&self.system, &self.entity, page.records.iter().map(|r| &r.id)).await?);
+        if engine.mistakes.has(Mistake::CursorBeforePublish) {
+            engine.store.commit(std::mem::take(&mut progress)).await?;
+        }
+        let published = self.publish_page(&page.records, progress).await?;
+        let read = page.records.len();
+        Ok(if page.next.is_some() { PollStep::Page { read, published } } else { PollStep::End { read, published } })
+    }
+
+    /// Gives the lease up, so that another host need not wait for it to end.
+    pub async fn release(&mut self) -> Result<()> {
+        if let Some(lease) = self.lease.take() {
+            match self.engine.store.commit(lease.releases(&self.engine)).await {
+                Err(error) if error.kind != ErrorKind::Conflict => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn hold_lease(&mut self) -> Result<bool> {
+        if self.engine.mistakes.has(Mistake::PollerUnfenced) {
+            return Ok(true);
+        }
+        if let Some(lease) = self.lease.take() {
+            self.lease = self.claimant.renew(&self.engine, &lease).await?;
+        }
+        if self.lease.is_none() {
+            let key = BTreeSet::from([format!("poll/{}/{}", self.system, self.entity)]);
+            self.lease = self.claimant.take(&self.engine, &[key]).await?.remove(0);
+        }
+        Ok(self.lease.is_some())
+    }
+
+    fn lease_checks(&self) -> Vec<Op> {
+        self.lease.as_ref().map(|lease| lease.checks(&self.engine)).unwrap_or_default()
+    }
+
+    fn begin(&self, cursor: &Cursor) -> Resume {
+        let Some((sync, side)) = self.routes.first() else { return Resume::default() };
+        let capabilities = &sync.side(*side).capabilities;
+        let since = cursor.cursor.filter(|_| capabilities.incremental).map(|stamp| {
+            let overlap = if self.engine.mistakes.has(Mistake::NoOverlap) {
+                std::time::Duration::ZERO
+            } else {
+                capabilities.cursor_overlap
+            };
+            super::cursor::start_of(stamp, overlap, capabilities.cursor_granularity)
+        });
+        Resume { since, after: None, start: None, newest: None }
+    }
+
+    /// Notes, publishes, confirms; `progress` (the cursor) goes with the confirmation.
+    async fn publish_page(&self, records: &[NativeRecord], progress: Vec<Op>) -> Result<usize> {
+        let engine = &self.engine;
+        let mut fresh: Vec<Fresh> = Vec::new();
+        let mut progress = progress;
+        for (sync, side) in &self.routes {
+            fresh.extend(self.select(sync, *side, records, &mut progress).await?);
+        }
+        engine.counters.published.add(fresh.len() as u64);
+        if fresh.is_empty() {
+            engine.store.commit(progress).await?;
+            return Ok(0);
+        }
+        let mut notes = self.lease_checks();
+        for record in &fresh {
+            notes.push(Rows::put_plain(record.key.row(Table::Track), record.track_expect, &record.track)?);
+        }
+        engine.store.commit(notes).await?;
+        let mut batch = Vec::new();
+        for record in &fresh {
+            batch.push(self.seal(record)?);
+            if batch.len() == engine.bus.limits().publish_batch_max {
+                engine.bus.publish(std::mem::take(&mut batch)).await?;
+            }
+        }
+        if !batch.is_empty() {
+            engine.bus.publish(batch).await?;
+        }
+        self.confirm(&fresh, progress).await?;
+        Ok(fresh.len())
+    }
+
+    fn seal(&self, record: &Fresh) -> Result<Outgoing> {
+        let sync = &record.sync;
+        let side = record.key.side;
+        let route = sync.side(side.other()).system.to_string();
+        let change = Change {
+            sync: sync.id.clone(),
+            side,
+            observed: record.observed.clone(),
+            mapping_version: sync.side(side).mapping.version(),
+        };
+        let id = record.track.message.clone();
+        let lane = self.engine.hasher.lane(change.key());
+        let address = Address { route: &route, message_id: &id.0, lane: &lane };
+        let body = self.engine.sealer.seal(&change, &address)?;
+        Ok(Outgoing { id, subscription: route, lane, body })
+    }
+
+    /// Marks as published what the applier has not settled meanwhile.
+    async fn confirm(&self, fresh: &[Fresh], progress: Vec<Op>) -> Result<()> {
+        let keys: Vec<RowKey> = fresh.iter().map(|record| record.key.row(Table::Track)).collect();
+        loop {
+            let rows = self.engine.store.get(&keys).await?;
+            let mut ops = progress.clone();
+            for ((key, row), record) in keys.iter().zip(&rows).zip(fresh) {
+                let Some(row) = row else { continue };
+                let track: Track = Rows::plain(key, row)?;
+                if track.message == record.track.message && track.state == TrackState::Noted {
+                    let confirmed = Track { state: TrackState::Confirmed, ..track };
+                    ops.push(Rows::put_plain(key.clone(), Expect::Version(row.version), &confirmed)?);
+                }
+            }
+            match self.engine.store.commit(ops).await {
+                Err(error) if error.kind == ErrorKind::Conflict && is_conflict_of_track(&error) => {}
+                done => return done.map(drop),
+            }
+        }
+    }
+
+    /// A fresh store that meets cross-references has lost its state: nothing is published, nothing is written.
+    async fn refuse_empty_state(&self, sync: &SyncSpec, side: Side, records: &[Observed]) -> Result<()> {
+        match records.iter().find(|record| record.xref.is_some()) {
+            Some(record) if !self.engine.is_used().await? => {
+                Err(empty_state(&RecordKey::new(&sync.id, side, &record.id)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The records of a page that are news to a sync (R2).
+    async fn select(
+        &self,
+        sync: &Arc<SyncSpec>,
+        side: Side,
+        records: &[NativeRecord],
+        progress: &mut Vec<Op>,
+    ) -> Result<Vec<Fresh>> {
+        let engine = &self.engine;
+        let observed: Vec<Observed> =
+            records.iter().map(|record| sync.side(side).mapping.observe(record)).collect();
+        let keys: Vec<RecordKey> =
+            observed.iter().map(|observed| RecordKey::new(&sync.id, side, &observed.id)).collect();
+        self.refuse_empty_state(sync, side, &observed).await?;
+        let known = Known::load(engine, sync, &keys).await?;
+        let mut fresh = Vec::new();
+        let mut taken = BTreeSet::new();
+        for ((observed, key), known) in observed.into_iter().zip(keys).zip(known) {
+            let content = engine.content_hash(sync, &observed);
+            if !taken.insert(key.clone()) {
+                continue;
+            }
+            progress.extend(known.restore_xref(engine, sync, &key, &observed)?);
+            if known.says_nothing_new(engine, sync, side, &observed, &content) {
+                engine.counters.unchanged.add(1);
+                continue;
+            }
+            let message = MessageId(engine.name());
+            let track = Track { content, message, state: TrackState::Noted };
+            fresh.push(Fresh { sync: sync.clone(), key, observed, track, track_expect: known.track_expect });
+        }
+        Ok(fresh)
+    }
+}
+
+fn is_conflict_of_track(error: &Error) -> bool {
+    error.context("table").is_none_or(|table| table == "Track")
+}
+
+/// Where the cursor goes: within a poll the resume point moves; at its end the cursor moves to the poll's start, never past it.
+fn next_cursor(
+    engine: &Engine,
+    cursor: Cursor,
+    resume: Resume,
+    next: &Option<crate::contract::PageToken>,
+) -> Cursor {
+    if let Some(token) = next {
+        return Cursor { resume: Some(Resume { after: Some(token.clone()), ..resume }), ..cursor };
+    }
+    let reached = if engine.mistakes.has(Mistake::CursorNewestSeen) { resume.newest } else { resume.start };
+    Cursor {
+        cursor: reached.max(cursor.cursor),
+        newest_seen: resume.newest.max(cursor.newest_seen),
+        resume: None,
+        polls: cursor.polls + 1,
+    }
+}
+
+/// A record to publish.
+struct Fresh {
+    sync: Arc<SyncSpec>,
+    key: RecordKey,
+    observed: Observed,
+    track: Track,
+    track_expect: Expect,
+}
+
+/// What the store knows of a record.
+struct Known {
+    track: Option<Track>,
+    track_expect: Expect,
+    pair: Option<Pair>,
+    link: Option<Link>,
+    /// An id is on its way into its cross-reference field already.
+    writes_back: bool,
+    parked: Option<Parked>,
+    intent_open: bool,
+}
+
+impl Known {
+    /// A person cleared the cross-reference of a linked record: the store's link is the truth, and it is written again (R9).
+    fn restore_xref(
+        &self,
+        engine: &Engine,
+        sync: &SyncSpec,
+        key: &RecordKey,
+        observed: &Observed,
+    ) -> Result<Option<Op>> {
+        let Some(link) = &self.link else { return Ok(None) };
+        if sync.side(key.side).mapping.xref.is_none() || observed.xref.is_some() || self.writes_back {
+            return Ok(None);
+        }
+        let row = WriteBack { xref: link.other.clone(), tries: 0, parked: None, due: engine.clock.now() };
+        Ok(Some(Rows::put_plain(key.row(Table::WriteBack), Expect::Any, &row)?))
+    }
+
+    async fn load(engine: &Engine, sync: &SyncSpec, keys: &[RecordKey]) -> Result<Vec<Known>> {
+        let mut rows = Vec::with_capacity(keys.len() * 5);
+        for key in keys {
+            rows.push(key.row(Table::Track));
+            rows.push(key.row(Table::Link));
+            rows.push(key.row(Table::Parked));
+            rows.push(key.row(Table::WriteBack));
+            rows.push(RowKey::new(Table::Claim, engine.record_claim(sync, key.side, &key.id)));
+        }
+        let found = engine.store.get(&rows).await?;
+        let links: Result<Vec<Option<Link>>> =
+            (0..keys.len()).map(|i| optional(&rows[i * 5 + 1], &found[i * 5 + 1])).collect();
+        let links = links?;
+        let mut linked = Vec::new();
+        let mut pair_keys = Vec::new();
+        for (index, (key, link)) in keys.iter().zip(&links).enumerate() {
+            if let Some(link) = link {
+                linked.push(index);
+                pair_keys.push(pair_row_of(key, &link.other));
+            }
+        }
+        let pair_rows = engine.store.get(&pair_keys).await?;
+        let mut pairs: BTreeMap<usize, Pair> = BTreeMap::new();
+        for ((index, key), row) in linked.into_iter().zip(&pair_keys).zip(&pair_rows) {
+            if let Some(row) = row {
+                pairs.insert(index, engine.typed().sealed(key, row)?);
+            }
+        }
+        let mut known = Vec::with_capacity(keys.len());
+        for index in 0..keys.len() {
+            let at = index * 5;
+            let parked = match &found[at + 2] {
+                Some(row) => Some(engine.typed().sealed(&rows[at + 2], row)?),
+                None => None,
+            };
+            let claim: Option<ClaimHolder> = optional(&rows[at + 4], &found[at + 4])?;
+            known.push(Known {
+                track: optional(&rows[at], &found[at])?,
+                track_expect: expect_of(found[at].as_ref()),
+                pair: pairs.remove(&index),
+                link: links[index].clone(),
+                writes_back: found[at + 3].is_some(),
+                parked,
+                intent_open: matches!(claim, Some(ClaimHolder::Intent(_))),
+            });
+        }
+        Ok(known)
+    }
+
+    fn says_nothing_new(
+        &self,
+        engine: &Engine,
+        sync: &SyncSpec,
+        side: Side,
+        observed: &Observed,
+        content: &str,
+    ) -> bool {
+        if let Some(parked) = &self.parked
+            && parked.content == content
+            && !engine.mistakes.has(Mistake::ParkedRepublished)
+        {
+            return true;
+        }
+        let published = self.track.as_ref().filter(|track| track.content == content);
+        if published.is_some_and(|track| track.state == TrackState::Confirmed)
+            && !engine.mistakes.has(Mistake::OpenRepublished)
+        {
+            return true;
+        }
+        let Some(pair) = &self.pair else { return false };
+        let settled_here = pair.decided[side.index()].as_deref() == Some(content)
+            || equals_half(sync, side, pair, observed, engine);
+        if engine.mistakes.has(Mistake::IntakeComparesWithBaseOnly) {
+            return settled_here;
+        }
+        let nothing_else_published =
+            self.track.is_none() || published.is_some_and(|track| track.state == TrackState::Settled);
+        settled_here && nothing_else_published && !self.intent_open
+    }
+}
+
+/// Whether every field equals this side's half of the base.
+fn equals_half(sync: &SyncSpec, side: Side, pair: &Pair, observed: &Observed, engine: &Engine) -> bool {
+    let other = &sync.side(side.other()).mapping.fields;
+    let half = if engine.mistakes.has(Mistake::OneBaseValue) { 0 } else { side.index() };
+    observed.broken.is_empty()
+        && observed.fields.iter().all(|(name, value)| {
+            let Some(spec) = sync.model.fields.get(name) else { return true };
+            let flows = spec.direction.unwrap_or(sync.direction).flows_from(side);
+            if spec.passenger || !flows || !other.contains_key(name) {
+                return true;
+            }
+            pair.base.get(name).is_some_and(|halves| !halves[half].is_dirty(value))
+        })
+}
+
+fn optional<T: serde::de::DeserializeOwned>(key: &RowKey, row: &Option<Row>) -> Result<Option<T>> {
+    row.as_ref().map(|row| Rows::plain(key, row)).transpose()
+}

@@ -1,0 +1,158 @@
+//! Who is who (R9). Pure.
+
+use super::spec::{MatchRule, Normaliser};
+use crate::mapping::Observed;
+use crate::value::Value;
+
+/// A record that a rule found.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The record.
+    pub record: Observed,
+    /// It is linked to another record already, or an intent is open on it.
+    pub taken: bool,
+    /// It agrees with the source in every identity field of the entity (name, account).
+    pub same_identity: bool,
+}
+
+/// What the candidates of one rule mean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuleOutcome {
+    /// Exactly one free record on each side.
+    Link(crate::record::RecordId),
+    /// Several are free on one side: a person decides.
+    Ambiguous,
+    /// None is free, but a linked one is the same by name and account too.
+    SuspectedDuplicate(crate::record::RecordId),
+    /// This rule says nothing.
+    NoMatch,
+}
+
+/// Judges one rule: `there` are the records on the other side with the source's key, `twins` those on the source's own side.
+pub fn judge(there: &[Candidate], twins: &[Candidate]) -> RuleOutcome {
+    let free: Vec<&Candidate> = there.iter().filter(|candidate| !candidate.taken).collect();
+    let free_twins = twins.iter().filter(|candidate| !candidate.taken).count();
+    match free.as_slice() {
+        [one] if free_twins == 0 => RuleOutcome::Link(one.record.id.clone()),
+        [_, ..] => RuleOutcome::Ambiguous,
+        [] => {
+            if let Some(taken) = there.iter().find(|candidate| candidate.taken && candidate.same_identity) {
+                return RuleOutcome::SuspectedDuplicate(taken.record.id.clone());
+            }
+            // Nobody to be confused with on the other side; but two records that are one by name and account as well
+            // would become two there too: a person says which of them lives.
+            if twins.iter().any(|twin| !twin.taken && twin.same_identity) {
+                return RuleOutcome::Ambiguous;
+            }
+            RuleOutcome::NoMatch
+        }
+    }
+}
+
+/// The rule's key of a record: its fields, normalised; `None` when one of them is empty (never match on an empty value).
+pub fn key_of(rule: &MatchRule, record: &Observed) -> Option<Vec<String>> {
+    rule.fields
+        .iter()
+        .map(|field| record.fields.get(&field.field).and_then(|value| field.normalise.apply(value)))
+        .collect()
+}
+
+impl Normaliser {
+    /// The normalised text; `None` when nothing is left.
+    pub fn apply(self, value: &Value) -> Option<String> {
+        let text = value.to_plain()?;
+        let normalised = match self {
+            Normaliser::Exact => text,
+            Normaliser::Text => words(&text.to_lowercase()).join(" "),
+            Normaliser::Email => text.trim().to_lowercase(),
+            Normaliser::Phone => text.chars().filter(char::is_ascii_digit).collect(),
+            Normaliser::Domain => domain(&text),
+            Normaliser::Name => name(&text),
+        };
+        (!normalised.is_empty()).then_some(normalised)
+    }
+}
+
+fn words(text: &str) -> Vec<&str> {
+    text.split_whitespace().collect()
+}
+
+fn domain(text: &str) -> String {
+    let lower = text.trim().to_lowercase();
+    let host = lower.rsplit_once('@').map_or(lower.as_str(), |(_, host)| host);
+    let host = host.split_once("://").map_or(host, |(_, rest)| rest);
+    let host = host.split(['/', '?', '#', ':']).next().unwrap_or_default();
+    host.strip_prefix("www.").unwrap_or(host).to_owned()
+}
+
+/// Legal forms say nothing about identity: "Contoso Ltd." and "Contoso Limited" are one company.
+const LEGAL_FORMS: [&str; 17] = [
+    "ag", "bv", "co", "corp", "corporation", "gmbh", "inc", "incorporated", "kg", "limited", "llc", "llp", "ltd", "plc",
+    "sa", "sarl", "srl",
+];
+
+fn name(text: &str) -> String {
+    let lower: String =
+        text.to_lowercase().chars().map(|c| if c.is_alphanumeric() { c } else { ' ' }).collect();
+    let all = words(&lower);
+    let kept: Vec<&str> = all.iter().copied().filter(|word| !LEGAL_FORMS.contains(word)).collect();
+    if kept.is_empty() { all.join(" ") } else { kept.join(" ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::RecordId;
+    use crate::value::Fields;
+
+    fn candidate(id: &str, taken: bool, same_identity: bool) -> Candidate {
+        let record = Observed {
+            id: RecordId::from(id),
+            stamp: None,
+            created: None,
+            xref: None,
+            fields: Fields::new(),
+            broken: Default::default(),
+        };
+        Candidate { record, taken, same_identity }
+    }
+
+    #[test]
+    fn one_free_on_each_side_links_and_everything_else_does_not() {
+        let free = || candidate("1", false, true);
+        let taken = |same| candidate("2", true, same);
+        let cases = [
+            (vec![free()], vec![], RuleOutcome::Link("1".into())),
+            (vec![free(), taken(true)], vec![], RuleOutcome::Link("1".into())),
+            (vec![free(), free()], vec![], RuleOutcome::Ambiguous),
+            (vec![free()], vec![free()], RuleOutcome::Ambiguous),
+            (vec![free()], vec![taken(true)], RuleOutcome::Link("1".into())),
+            (vec![taken(true)], vec![], RuleOutcome::SuspectedDuplicate("2".into())),
+            (vec![taken(false)], vec![], RuleOutcome::NoMatch),
+            (vec![], vec![free()], RuleOutcome::Ambiguous),
+            (vec![], vec![candidate("3", false, false)], RuleOutcome::NoMatch),
+            (vec![], vec![], RuleOutcome::NoMatch),
+        ];
+        for (index, (there, twins, expected)) in cases.into_iter().enumerate() {
+            assert_eq!(judge(&there, &twins), expected, "case {index}");
+        }
+    }
+
+    #[test]
+    fn normalisers() {
+        let cases = [
+            (Normaliser::Text, "  Big   Co ", Some("big co")),
+            (Normaliser::Email, " A@B.com ", Some("a@b.com")),
+            (Normaliser::Phone, "+49 (0) 30/123", Some("49030123")),
+            (Normaliser::Phone, "ext.", None),
+            (Normaliser::Domain, "https://www.Contoso.com/x", Some("contoso.com")),
+            (Normaliser::Domain, "me@contoso.com", Some("contoso.com")),
+            (Normaliser::Name, "Contoso, Ltd.", Some("contoso")),
+            (Normaliser::Name, "Co", Some("co")),
+            (Normaliser::Text, "   ", None),
+        ];
+        for (normaliser, text, expected) in cases {
+            assert_eq!(normaliser.apply(&Value::from(text)).as_deref(), expected, "{text}");
+        }
+    }
+}

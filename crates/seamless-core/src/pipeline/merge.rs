@@ -1,0 +1,411 @@
+//! The three-way merge, field by field (R3, R4, R12). Pure.
+//!
+//! Each side is compared with *its own half* of the base, never with the other side's value: a truncation, a fallback or a phone
+//! format on one side is therefore no change, and only a person's change flows.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::mistakes::{Mistake, Mistakes};
+use super::spec::{FieldSpec, Policy, SyncSpec};
+use crate::contract::Side;
+use crate::mapping::{Loss, Observed, Projection};
+use crate::record::RecordId;
+use crate::value::Value;
+
+/// What one side held when the field was last settled.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Half {
+    /// This value.
+    Known(Value),
+    /// Dirty whatever the value: this side won a conflict and its own message has not settled the field yet.
+    Cleared,
+}
+
+impl Half {
+    /// Whether `now` differs from what was settled.
+    pub fn is_dirty(&self, now: &Value) -> bool {
+        match self {
+            Half::Known(value) => value != now,
+            Half::Cleared => true,
+        }
+    }
+}
+
+/// Base of a pair: canonical field → halves of side A and B.
+pub type Base = BTreeMap<String, [Half; 2]>;
+
+/// A reference of the source, translated into the target's id space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolved {
+    /// The source refers to nothing.
+    Nothing,
+    /// The counterpart's id.
+    Counterpart(RecordId),
+    /// The record referred to has no counterpart yet.
+    Unlinked(RecordId),
+}
+
+/// What the merge looks at.
+pub struct MergeInput<'a> {
+    /// The sync.
+    pub sync: &'a SyncSpec,
+    /// The side the change comes from.
+    pub side: Side,
+    /// The source record.
+    pub source: &'a Observed,
+    /// The target record; `None` when it is to be created.
+    pub target: Option<&'a Observed>,
+    /// The base; `None` at the first link.
+    pub base: Option<&'a Base>,
+    /// Reference fields, translated.
+    pub references: &'a BTreeMap<String, Resolved>,
+    /// Planted mistakes (tests only).
+    pub mistakes: Mistakes,
+}
+
+/// Why a field is written or left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// Only the source changed.
+    SourceChanged,
+    /// Both changed; the source's side wins.
+    ConflictWon,
+    /// First link: the target was empty.
+    FilledEmpty,
+    /// First link: values differ and the source's side wins.
+    FirstMergeOverwrite,
+    /// New record.
+    Created,
+    /// A passenger of another field's write.
+    Passenger,
+}
+
+/// One field to write.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldWrite {
+    /// Native path in the target.
+    pub path: String,
+    /// Native value.
+    pub native: Value,
+    /// Canonical value expected at read-back.
+    pub predicted: Value,
+    /// Canonical value the target held when we read it.
+    pub before: Value,
+    /// Why.
+    pub why: Why,
+    /// Declared loss.
+    pub loss: Option<Loss>,
+}
+
+/// A conflict that was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conflict {
+    /// The field.
+    pub field: String,
+    /// Who won.
+    pub winner: Side,
+    /// At the first link, without a base.
+    pub first_merge: bool,
+}
+
+/// The merge's plan for one record.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Merge {
+    /// Fields to write, by canonical name.
+    pub writes: BTreeMap<String, FieldWrite>,
+    /// Halves as they are once everything has landed. A written field's target half is the prediction until the read-back confirms it.
+    pub base: Base,
+    /// The target has something that its own message must carry.
+    pub hint_target: bool,
+    /// Fields that cannot be written, with the reason.
+    pub blocked: BTreeMap<String, String>,
+    /// Optional references left out because their record has no counterpart yet.
+    pub pending: BTreeMap<String, RecordId>,
+    /// A required reference without counterpart: the whole record waits.
+    pub waits_for: Option<(String, RecordId)>,
+    /// Conflicts.
+    pub conflicts: Vec<Conflict>,
+}
+
+impl Merge {
+    /// First-merge overwrites among the conflicts (R4).
+    pub fn first_merge_overwrites(&self) -> u64 {
+        self.conflicts.iter().filter(|conflict| conflict.first_merge).count() as u64
+    }
+}
+
+/// Merges source into target.
+pub fn merge(input: &MergeInput<'_>) -> Merge {
+    let mut plan = Merge { base: input.base.cloned().unwrap_or_default(), ..Merge::default() };
+    let target_mapping = &input.sync.side(input.side.other()).mapping;
+    for (name, spec) in &input.sync.model.fields {
+        let mapped_here = input.sync.side(input.side).mapping.fields.contains_key(name);
+        let writable = target_mapping.fields.get(name).is_some_and(|field| field.writable);
+        if spec.passenger || !mapped_here || !writable {
+            continue;
+        }
+        merge_field(input, name, spec, &mut plan);
+    }
+    if input.target.is_none() {
+        fill_defaults(input, &mut plan);
+    }
+    if !plan.writes.is_empty() || input.target.is_none() {
+        add_passengers(input, &mut plan);
+    }
+    plan
+}
+
+fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, plan: &mut Merge) {
+    let (s, t) = (input.side.index(), input.side.other().index());
+    if let Some(reason) = input.source.broken.get(name) {
+        plan.blocked.insert(name.to_owned(), reason.clone());
+        return;
+    }
+    let Some(source) = input.source.fields.get(name) else { return };
+    let direction = spec.direction.unwrap_or(input.sync.direction);
+    if !direction.flows_from(input.side) {
+        return;
+    }
+    let Some(target_record) = input.target else {
+        create_field(input, name, spec, source, plan);
+        return;
+    };
+    if let Some(reason) = target_record.broken.get(name) {
+        plan.blocked.insert(name.to_owned(), format!("the other side cannot be read: {reason}"));
+        return;
+    }
+    let Some(target) = target_record.fields.get(name) else { return };
+    let two_way = direction.flows_from(input.side.other());
+    let halves = input.base.and_then(|base| base.get(name));
+    let (source_dirty, target_dirty) = match halves {
+        Some(halves) => (halves[s].is_dirty(source), halves[t].is_dirty(target)),
+        None => (true, true),
+    };
+    if !source_dirty {
+        if target_dirty && two_way {
+            plan.hint_target = true;
+        }
+        return;
+    }
+    let projected = project(input, name, spec, source);
+    if agree(input, name, spec, source, target, &projected) {
+        settle(plan, name, s, source, t, target);
+        return;
+    }
+    let projected = match projected {
+        Projected::Value(projection) => projection,
+        Projected::Pending(parent) => {
+            wait_or_leave(spec, name, parent, plan);
+            return;
+        }
+        Projected::Blocked(reason) => {
+            plan.blocked.insert(name.to_owned(), reason);
+            return;
+        }
+    };
+    let first_merge = halves.is_none();
+    let why = if !target_dirty {
+        Why::SourceChanged
+    } else if first_merge && target.is_empty() {
+        Why::FilledEmpty
+    } else if first_merge && source.is_empty() {
+        // The target's value fills our empty one: its own message carries it, if it may flow that way at all.
+        lose(plan, name, s, source, t, two_way, target);
+        return;
+    } else {
+        let winner = winner(input, spec, two_way, source, target);
+        plan.conflicts.push(Conflict { field: name.to_owned(), winner, first_merge });
+        if winner != input.side {
+            if input.mistakes.has(Mistake::LoserHalfNotUpdated) {
+                return;
+            }
+            let cleared = !input.mistakes.has(Mistake::WinnerHalfKept);
+            if cleared {
+                lose(plan, name, s, source, t, two_way, target);
+            } else {
+                let kept = halves.map_or(Half::Known(target.clone()), |halves| halves[t].clone());
+                set(plan, name, s, Half::Known(source.clone()), t, kept);
+            }
+            return;
+        }
+        if first_merge { Why::FirstMergeOverwrite } else { Why::ConflictWon }
+    };
+    set(plan, name, s, Half::Known(source.clone()), t, Half::Known(projected.predicted.clone()));
+    write_field(input, name, projected, target.clone(), why, plan);
+}
+
+fn create_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, source: &Value, plan: &mut Merge) {
+    let (s, t) = (input.side.index(), input.side.other().index());
+    match project(input, name, spec, source) {
+        Projected::Value(projection) => {
+            set(plan, name, s, Half::Known(source.clone()), t, Half::Known(projection.predicted.clone()));
+            if !projection.native.is_empty() {
+                write_field(input, name, projection, Value::Null, Why::Created, plan);
+            }
+        }
+        Projected::Pending(parent) => {
+            wait_or_leave(spec, name, parent, plan);
+            if !spec.reference.as_ref().is_some_and(|reference| reference.required) {
+                // Not settled: the field stays dirty, so that it is written once the parent has its counterpart.
+                set(plan, name, s, Half::Cleared, t, Half::Known(Value::Null));
+            }
+        }
+        Projected::Blocked(reason) => {
+            plan.blocked.insert(name.to_owned(), reason);
+        }
+    }
+}
+
+/// On a create, fields that the source does not have at all take the configured default.
+fn fill_defaults(input: &MergeInput<'_>, plan: &mut Merge) {
+    let mapping = &input.sync.side(input.side.other()).mapping;
+    for (name, field) in &mapping.fields {
+        let known = input.source.fields.contains_key(name) || input.source.broken.contains_key(name);
+        if known || !field.writable || field.default.is_none() {
+            continue;
+        }
+        match mapping.project_create(name, &Value::Null) {
+            Ok(projection) => write_field(input, name, projection, Value::Null, Why::Created, plan),
+            Err(issue) => {
+                plan.blocked.insert(name.clone(), issue.0);
+            }
+        }
+    }
+}
+
+fn add_passengers(input: &MergeInput<'_>, plan: &mut Merge) {
+    let mapping = &input.sync.side(input.side.other()).mapping;
+    for (name, spec) in &input.sync.model.fields {
+        let Some(field) = mapping.fields.get(name) else { continue };
+        if !spec.passenger || !field.writable || (input.target.is_some() && !field.updatable) {
+            continue;
+        }
+        let Some(value) = input.source.fields.get(name).filter(|value| !value.is_empty()) else { continue };
+        let before = input.target.and_then(|target| target.fields.get(name)).cloned().unwrap_or_default();
+        if let Ok(projection) = mapping.project(name, value)
+            && projection.predicted != before
+        {
+            write_field(input, name, projection, before, Why::Passenger, plan);
+        }
+    }
+}
+
+enum Projected {
+    Value(Projection),
+    Pending(RecordId),
+    Blocked(String),
+}
+
+fn project(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, source: &Value) -> Projected {
+    let mapping = &input.sync.side(input.side.other()).mapping;
+    let translated = if spec.reference.is_some() {
+        match input.references.get(name) {
+            Some(Resolved::Counterpart(id)) => Value::Text(id.0.clone()),
+            Some(Resolved::Unlinked(parent)) => return Projected::Pending(parent.clone()),
+            Some(Resolved::Nothing) | None => Value::Null,
+        }
+    } else {
+        source.clone()
+    };
+    let projected = match input.target {
+        Some(_) => mapping.project(name, &translated),
+        None => mapping.project_create(name, &translated),
+    };
+    match projected {
+        Ok(projection) => Projected::Value(projection),
+        Err(issue) => Projected::Blocked(issue.0),
+    }
+}
+
+/// Equal up to declared loss, in either direction.
+fn agree(
+    input: &MergeInput<'_>,
+    name: &str,
+    spec: &FieldSpec,
+    source: &Value,
+    target: &Value,
+    projected: &Projected,
+) -> bool {
+    if source.is_empty() && target.is_empty() {
+        return true;
+    }
+    if let Projected::Value(projection) = projected
+        && spec.compare.same(&projection.predicted, target)
+        && !(input.mistakes.has(Mistake::FirstMergeWithoutLoss) && projection.lossy.is_some())
+    {
+        return true;
+    }
+    if spec.reference.is_some() || input.mistakes.has(Mistake::FirstMergeWithoutLoss) {
+        return false;
+    }
+    let back = input.sync.side(input.side).mapping.project(name, target);
+    back.is_ok_and(|projection| spec.compare.same(&projection.predicted, source))
+}
+
+fn winner(input: &MergeInput<'_>, spec: &FieldSpec, two_way: bool, source: &Value, target: &Value) -> Side {
+    if !two_way {
+        return input.side;
+    }
+    match spec.policy {
+        Policy::OwnerA => Side::A,
+        Policy::OwnerB => Side::B,
+        Policy::OnlyIfEmpty if source.is_empty() => input.side.other(),
+        Policy::OnlyIfEmpty if target.is_empty() => input.side,
+        Policy::SyncOwner | Policy::OnlyIfEmpty => input.sync.owner,
+    }
+}
+
+/// The source's side lost: its half becomes its value, the winner's half is cleared until the winner's own message settles it.
+fn lose(plan: &mut Merge, name: &str, s: usize, source: &Value, t: usize, two_way: bool, target: &Value) {
+    let winner = if two_way { Half::Cleared } else { Half::Known(target.clone()) };
+    set(plan, name, s, Half::Known(source.clone()), t, winner);
+    plan.hint_target |= two_way;
+}
+
+fn wait_or_leave(spec: &FieldSpec, name: &str, parent: RecordId, plan: &mut Merge) {
+    if spec.reference.as_ref().is_some_and(|reference| reference.required) {
+        plan.waits_for.get_or_insert((name.to_owned(), parent));
+    } else {
+        plan.pending.insert(name.to_owned(), parent);
+    }
+}
+
+fn settle(plan: &mut Merge, name: &str, s: usize, source: &Value, t: usize, target: &Value) {
+    set(plan, name, s, Half::Known(source.clone()), t, Half::Known(target.clone()));
+}
+
+fn set(plan: &mut Merge, name: &str, s: usize, source: Half, t: usize, target: Half) {
+    let mut halves = [Half::Cleared, Half::Cleared];
+    halves[s] = source;
+    halves[t] = target;
+    plan.base.insert(name.to_owned(), halves);
+}
+
+fn write_field(
+    input: &MergeInput<'_>,
+    name: &str,
+    projection: Projection,
+    before: Value,
+    why: Why,
+    plan: &mut Merge,
+) {
+    let Some(field) = input.sync.side(input.side.other()).mapping.fields.get(name) else { return };
+    if input.target.is_some() && !field.updatable {
+        let halves = input.base.and_then(|base| base.get(name));
+        match halves {
+            Some(halves) => plan.base.insert(name.to_owned(), halves.clone()),
+            None => plan.base.remove(name),
+        };
+        plan.blocked.insert(name.to_owned(), format!("{} cannot be changed after the create there", field.native));
+        return;
+    }
+    let Projection { native, predicted, lossy } = projection;
+    plan.writes.insert(
+        name.to_owned(),
+        FieldWrite { path: field.native.clone(), native, predicted, before, why, loss: lossy },
+    );
+}

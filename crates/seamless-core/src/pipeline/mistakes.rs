@@ -1,0 +1,155 @@
+//! Planted mistakes: the known ways to get the protocol wrong, behind a test-only switch, so that the simulator can show that it finds them.
+//!
+//! Without the cargo feature `planted-mistakes` (which only the test kit turns on) [`Mistakes`] is empty and every check is `false` at
+//! compile time.
+
+/// A known way to get the protocol wrong. The names follow the list at the end of the protocol page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mistake {
+    /// Intake drops what equals the base, whatever was published last.
+    IntakeComparesWithBaseOnly,
+    /// One base value for both sides instead of a pair.
+    OneBaseValue,
+    /// Claims cover the source id only.
+    ClaimOnlySourceId,
+    /// A create whose answer was lost is repeated without waiting.
+    RecreateWithoutWait,
+    /// A message with the stamp last seen is dropped instead of re-read.
+    EqualStampDropped,
+    /// The cursor goes to the newest stamp seen.
+    CursorNewestSeen,
+    /// The write-back of an id counts as an edit.
+    WriteBackIsEdit,
+    /// A lost conflict leaves the loser's half as it was.
+    LoserHalfNotUpdated,
+    /// State commits do not check the claim.
+    NoFencing,
+    /// Messages are settled before the outcome is committed.
+    SettleBeforeCommit,
+    /// Whatever is read back becomes the target half.
+    ReadBackUnpredicted,
+    /// An update whose answer was lost is resolved at once.
+    UnknownUpdateAtOnce,
+    /// The send-by time is not checked when sending.
+    SendByUnchecked,
+    /// An open intent does not keep others away.
+    OpenIntentNoClaim,
+    /// A match does not look for twins on the source's own side.
+    OneSidedMatch,
+    /// The first merge compares without declared loss.
+    FirstMergeWithoutLoss,
+    /// A resumed poll takes the time of its resumption for its start.
+    ResumeWithoutPollStart,
+    /// "Same" means equal to what was seen last, not to the base.
+    SameByLastSeen,
+    /// Parked content is published again and again.
+    ParkedRepublished,
+    /// Linking a parent does not wake those who wait for it.
+    ParentWakeLost,
+    /// Content whose message is under way is published again.
+    OpenRepublished,
+    /// Resolving an intent does not mark the source version as seen.
+    IntentSeenNotMarked,
+    /// The winner of a conflict keeps its half.
+    WinnerHalfKept,
+    /// A commit marks the source's version as seen, not the target's.
+    OneSideSeen,
+    /// Polls start at the cursor, without overlap.
+    NoOverlap,
+    /// Pollers run without a lease.
+    PollerUnfenced,
+    /// Match keys are not claimed.
+    NoMatchKeyClaim,
+    /// A re-create does not search above the high-water id.
+    RecreateWithoutHighWater,
+    /// The cursor moves before the page is published.
+    CursorBeforePublish,
+    /// No cross-reference is sent with a create.
+    NoExternalKey,
+    /// The message's snapshot is trusted without looking at its version.
+    StaleSnapshotUsed,
+    /// All fields are written, changed or not.
+    WholeRecordWrite,
+    /// No intent is written before a call.
+    NoIntent,
+    /// An intent resolves as a whole instead of field by field.
+    AllOrNothingResolve,
+    /// A message is dropped after four deliveries.
+    DropAfterFour,
+}
+
+impl Mistake {
+    /// All of them.
+    pub const ALL: [Mistake; 35] = [
+        Mistake::IntakeComparesWithBaseOnly,
+        Mistake::OneBaseValue,
+        Mistake::ClaimOnlySourceId,
+        Mistake::RecreateWithoutWait,
+        Mistake::EqualStampDropped,
+        Mistake::CursorNewestSeen,
+        Mistake::WriteBackIsEdit,
+        Mistake::LoserHalfNotUpdated,
+        Mistake::NoFencing,
+        Mistake::SettleBeforeCommit,
+        Mistake::ReadBackUnpredicted,
+        Mistake::UnknownUpdateAtOnce,
+        Mistake::SendByUnchecked,
+        Mistake::OpenIntentNoClaim,
+        Mistake::OneSidedMatch,
+        Mistake::FirstMergeWithoutLoss,
+        Mistake::ResumeWithoutPollStart,
+        Mistake::SameByLastSeen,
+        Mistake::ParkedRepublished,
+        Mistake::ParentWakeLost,
+        Mistake::OpenRepublished,
+        Mistake::IntentSeenNotMarked,
+        Mistake::WinnerHalfKept,
+        Mistake::OneSideSeen,
+        Mistake::NoOverlap,
+        Mistake::PollerUnfenced,
+        Mistake::NoMatchKeyClaim,
+        Mistake::RecreateWithoutHighWater,
+        Mistake::CursorBeforePublish,
+        Mistake::NoExternalKey,
+        Mistake::StaleSnapshotUsed,
+        Mistake::WholeRecordWrite,
+        Mistake::NoIntent,
+        Mistake::AllOrNothingResolve,
+        Mistake::DropAfterFour,
+    ];
+}
+
+/// The mistake that is planted, if any.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mistakes {
+    #[cfg(feature = "planted-mistakes")]
+    planted: Option<Mistake>,
+}
+
+impl Mistakes {
+    /// None.
+    pub const fn none() -> Mistakes {
+        Mistakes {
+            #[cfg(feature = "planted-mistakes")]
+            planted: None,
+        }
+    }
+
+    /// Plants one.
+    #[cfg(feature = "planted-mistakes")]
+    pub const fn plant(mistake: Mistake) -> Mistakes {
+        Mistakes { planted: Some(mistake) }
+    }
+
+    /// Whether this mistake is planted.
+    #[cfg(feature = "planted-mistakes")]
+    pub fn has(self, mistake: Mistake) -> bool {
+        self.planted == Some(mistake)
+    }
+
+    /// Whether this mistake is planted: never, in a normal build.
+    #[cfg(not(feature = "planted-mistakes"))]
+    pub const fn has(self, _mistake: Mistake) -> bool {
+        false
+    }
+}

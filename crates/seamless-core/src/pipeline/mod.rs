@@ -1,0 +1,37 @@
+//! The pipeline: intake reads changes and publishes them, apply writes them, and between the two everything that makes a restart at any point safe.
+//!
+//! Rule numbers (R1 …) refer to the protocol page of the documentation.
+
+mod apply;
+mod claims;
+mod counters;
+mod cursor;
+mod engine;
+mod intake;
+mod ledger;
+mod matching;
+mod merge;
+mod mistakes;
+mod receipt;
+mod resolver;
+mod spec;
+mod state;
+mod write_back;
+
+pub use apply::{ApplyStep, Applier};
+pub use counters::{Count, Counters};
+pub use cursor::start_of;
+pub use engine::{Engine, System};
+pub use intake::{PollStep, Poller};
+pub use ledger::{Entry, EntryField, Reason};
+pub use matching::{Candidate, RuleOutcome, judge, key_of};
+pub use merge::{Base, Conflict, FieldWrite, Half, Merge, MergeInput, Resolved, Why, merge};
+pub use mistakes::{Mistake, Mistakes};
+pub use receipt::{CommitReceipt, commit_with_receipt};
+pub use resolver::{ResolveStep, Resolver};
+pub use spec::*;
+pub use state::{
+    ClaimHolder, Cursor, Hint, Intent, Link, Pair, Parked, RecordKey, Resume, Rewrite, Rows, Suspect, Track, TrackState,
+    WriteBack, cursor_row, due_of, hint_row, pair_row, pair_row_of, waiting_anchor,
+};
+pub use write_back::{WriteBackStep, WriteBacker};

@@ -1,0 +1,202 @@
+//! What a sync is: the entity's model, the two sides, the rules.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::capability::Capabilities;
+use crate::contract::Side;
+use crate::mapping::{Compare, SideMapping};
+use crate::record::{EntityName, SyncId, SystemId};
+
+/// A canonical entity: its fields and how its records are told apart. System-neutral.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EntityModel {
+    /// Name.
+    pub name: EntityName,
+    /// Canonical fields.
+    pub fields: BTreeMap<String, FieldSpec>,
+    /// Default matching, in order, after cross-references.
+    #[serde(default)]
+    pub match_rules: Vec<MatchRule>,
+    /// Fields that must be equal, besides the match key, for two records to be *suspected duplicates* (R9).
+    #[serde(default)]
+    pub identity: Vec<String>,
+}
+
+/// A canonical field of an entity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FieldSpec {
+    /// When two values count as equal.
+    #[serde(default)]
+    pub compare: Compare,
+    /// Who wins when both sides changed.
+    #[serde(default)]
+    pub policy: Policy,
+    /// Travels along but never causes a write and is not in the base (R12).
+    #[serde(default)]
+    pub passenger: bool,
+    /// Points to another record of the sync.
+    #[serde(default)]
+    pub reference: Option<ReferenceSpec>,
+    /// Flows only this way; `None` follows the sync's direction.
+    #[serde(default)]
+    pub direction: Option<Direction>,
+}
+
+/// A reference to another record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReferenceSpec {
+    /// The entity pointed to.
+    pub entity: EntityName,
+    /// The record cannot be written without it.
+    #[serde(default)]
+    pub required: bool,
+}
+
+/// Who wins when both sides changed a field.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// The sync's owner.
+    #[default]
+    SyncOwner,
+    /// The first system.
+    OwnerA,
+    /// The second system.
+    OwnerB,
+    /// Whoever wrote while the other was empty; else the sync's owner.
+    OnlyIfEmpty,
+}
+
+/// Which way data flows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// Both ways.
+    #[default]
+    TwoWay,
+    /// From the first system to the second.
+    AToB,
+    /// From the second system to the first.
+    BToA,
+}
+
+impl Direction {
+    /// Whether changes made on `from` flow to the other side.
+    pub fn flows_from(self, from: Side) -> bool {
+        !matches!(
+            (self, from),
+            (Direction::AToB, Side::B) | (Direction::BToA, Side::A)
+        )
+    }
+}
+
+/// A way to recognise a record on the other side. All its fields must be non-empty and equal after normalisation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MatchRule {
+    /// Name for the ledger (`email`, `name+postal_code`).
+    pub name: String,
+    /// Fields; the first one is asked of the server, the others are checked on its answer.
+    pub fields: Vec<MatchField>,
+}
+
+/// A field of a match rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MatchField {
+    /// Canonical field.
+    pub field: String,
+    /// How its value is normalised before comparison.
+    #[serde(default)]
+    pub normalise: Normaliser,
+}
+
+/// Normalises a match key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Normaliser {
+    /// Trimmed, lower case, inner white space collapsed.
+    #[default]
+    Text,
+    /// Trimmed, lower case.
+    Email,
+    /// Digits only.
+    Phone,
+    /// Host name of a URL or e-mail address, without `www.`.
+    Domain,
+    /// A company or person name: as text, without punctuation and legal forms (`Ltd`, `GmbH`, `Inc` …).
+    Name,
+    /// To the letter.
+    Exact,
+}
+
+/// One side of a sync.
+#[derive(Clone, Debug)]
+pub struct SideSpec {
+    /// The system.
+    pub system: SystemId,
+    /// Its mapping.
+    pub mapping: SideMapping,
+    /// What it can do for this entity.
+    pub capabilities: Capabilities,
+}
+
+/// A sync, ready to run.
+#[derive(Clone, Debug)]
+pub struct SyncSpec {
+    /// Its name.
+    pub id: SyncId,
+    /// The entity.
+    pub model: EntityModel,
+    /// First and second system.
+    pub sides: [SideSpec; 2],
+    /// Which way.
+    pub direction: Direction,
+    /// Who wins by default.
+    pub owner: Side,
+    /// More than [`FIRST_MERGE_OVERWRITES_MAX`] first-merge overwrites were accepted by a person.
+    pub first_merge_accepted: bool,
+}
+
+/// First-merge overwrites a sync makes without being asked (R4).
+pub const FIRST_MERGE_OVERWRITES_MAX: u64 = 20;
+
+impl SyncSpec {
+    /// A side.
+    pub fn side(&self, side: Side) -> &SideSpec {
+        &self.sides[side.index()]
+    }
+}
+
+/// Time limits of the protocol.
+#[derive(Clone, Copy, Debug)]
+pub struct Timings {
+    /// Longest time between reading a target record and writing it, where the target has no compare-and-set (R7).
+    pub stale_read_max: Duration,
+    /// A write must be sent within this time of its intent.
+    pub send_within: Duration,
+    /// A claim nobody renewed for this long, as watched by the one who wants it, is free.
+    pub claim_lease: Duration,
+    /// First wait of a deferred message; doubles up to `defer_max`.
+    pub defer_min: Duration,
+    /// Longest wait of a deferred message.
+    pub defer_max: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Timings {
+            stale_read_max: Duration::from_secs(2),
+            send_within: Duration::from_secs(10),
+            claim_lease: Duration::from_secs(30),
+            defer_min: Duration::from_millis(200),
+            defer_max: Duration::from_secs(60),
+        }
+    }
+}

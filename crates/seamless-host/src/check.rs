@@ -1,0 +1,236 @@
+//! `check`: will this configuration work? Changes nothing, anywhere.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use seamless_core::mapping::Severity;
+use seamless_core::pipeline::System;
+use seamless_core::{Clock, Error, ErrorKind, ExternalKey, Side, SystemId};
+use serde::Serialize;
+
+use crate::build::{SyncPlan, plan_syncs};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::connect::{Live, describe, live_of};
+use crate::host::Plugins;
+use crate::keys;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Fine.
+    Ok,
+    /// Works, but worth knowing.
+    Note,
+    /// Some records will be set aside.
+    Warning,
+    /// Does not work.
+    Error,
+}
+
+/// Something found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub level: Level,
+    /// What it is about (`system crm`, `sync account`, `keys`, …).
+    pub about: String,
+    /// What was found, and what to do about it.
+    pub sentence: String,
+    /// The error's kind, where one was met.
+    #[serde(skip)]
+    pub kind: Option<ErrorKind>,
+}
+
+/// Everything found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// In the order of the checks.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// The first error.
+    pub fn error(&self) -> Option<&Finding> {
+        self.findings.iter().find(|finding| finding.level == Level::Error)
+    }
+
+    /// How many findings there are of a level.
+    pub fn count(&self, level: Level) -> usize {
+        self.findings.iter().filter(|finding| finding.level == level).count()
+    }
+
+    fn add(&mut self, level: Level, about: impl Into<String>, sentence: impl Into<String>) {
+        self.findings.push(Finding { level, about: about.into(), sentence: sentence.into(), kind: None });
+    }
+
+    fn fail(&mut self, about: impl Into<String>, error: &Error) {
+        let sentence = error.to_string();
+        self.findings.push(Finding { level: Level::Error, about: about.into(), sentence, kind: Some(error.kind) });
+    }
+}
+
+/// Checks a configuration; `offline` makes no call. May run beside a running host.
+pub async fn check(config: &Config, plugins: &Plugins, offline: bool) -> Report {
+    let mut report = Report::default();
+    match keys::load(config) {
+        Ok(_) => report.add(Level::Ok, "keys", "the keyset can be read"),
+        Err(error) => report.fail("keys", &error),
+    }
+    match data_folder(&config.data_dir) {
+        Ok((level, sentence)) => report.add(level, "data folder", sentence),
+        Err(error) => report.fail("data folder", &error),
+    }
+    if let Err(error) = plugins.validate(config) {
+        report.fail("systems", &error);
+        return report;
+    }
+    let plans = match plan_syncs(config, plugins) {
+        Ok(plans) => plans,
+        Err(error) => {
+            report.fail("syncs", &error);
+            return report;
+        }
+    };
+    for plan in &plans {
+        sync(&mut report, plan);
+    }
+    systems(&mut report, config, plugins, &plans, offline).await;
+    report
+}
+
+fn sync(report: &mut Report, plan: &SyncPlan) {
+    let about = format!("sync {}", plan.id);
+    let owner = &plan.systems[plan.owner.index()];
+    let mapped = plan.mappings[0].fields.keys().filter(|name| plan.mappings[1].fields.contains_key(*name)).count();
+    report.add(Level::Ok, &about, format!("{}, {mapped} fields, {owner} wins conflicts", plan.flow()));
+    for side in Side::BOTH {
+        let system = &plan.systems[side.index()];
+        let mapping = &plan.mappings[side.index()];
+        if mapping.xref.is_none() {
+            let sentence = format!(
+                "{} in {system} has no cross-reference field: after a lost answer or a lost database its records are recognised by the match rules alone",
+                mapping.entity
+            );
+            report.add(Level::Warning, &about, sentence);
+        }
+    }
+    if plan.model.match_rules.is_empty() {
+        let sentence = format!(
+            "{} has no match rule: records that exist on both sides already are not recognised and will be created again; add [[syncs.{}.match]]",
+            plan.model.name, plan.id
+        );
+        report.add(Level::Warning, &about, sentence);
+    }
+}
+
+async fn systems(report: &mut Report, config: &Config, plugins: &Plugins, plans: &[SyncPlan], offline: bool) {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let mut live = Live::new();
+    let mut all_answer = true;
+    for name in config.systems.keys() {
+        let about = format!("system {name}");
+        let system = match plugins.open(config, name, clock.clone()).await {
+            Ok(system) => system,
+            Err(error) => {
+                report.fail(&about, &error);
+                all_answer = false;
+                continue;
+            }
+        };
+        if offline {
+            report.add(Level::Ok, &about, "its settings and secrets are complete");
+            continue;
+        }
+        match describe(plans, &SystemId::from(name.as_str()), &system).await {
+            Ok(described) => {
+                report.add(Level::Ok, &about, "answers, and accepts the credentials");
+                live.extend(described);
+            }
+            Err(error) => {
+                report.fail(&about, &error);
+                all_answer = false;
+            }
+        }
+        windows(report, plans, name, &system);
+    }
+    if offline || !all_answer {
+        return;
+    }
+    for plan in plans {
+        mapping(report, plan, &live);
+    }
+    report.add(
+        Level::Note,
+        "users",
+        "give the host an API user of its own in each system: its changes are then told from people's in their histories",
+    );
+}
+
+/// What each system's API makes impossible, in plain words.
+fn windows(report: &mut Report, plans: &[SyncPlan], name: &str, system: &System) {
+    for plan in plans {
+        let Some(side) = plan.side_of(name) else { continue };
+        if !plan.direction.flows_from(side.other()) {
+            continue;
+        }
+        let entity = &plan.mappings[side.index()].entity;
+        let can = system.target.capabilities(entity);
+        if !can.compare_and_set {
+            let sentence = format!(
+                "{entity} in {name} has no compare-and-set: a person's edit of the same field within the moment between our read and our write is overwritten; \
+                 its earlier value is kept in the ledger"
+            );
+            report.add(Level::Note, format!("sync {}", plan.id), sentence);
+        }
+        if can.external_key == ExternalKey::None {
+            let sentence = format!(
+                "{entity} in {name} cannot be searched by our id: a create whose answer is lost may have to be decided by a person"
+            );
+            report.add(Level::Warning, format!("sync {}", plan.id), sentence);
+        }
+    }
+}
+
+fn mapping(report: &mut Report, plan: &SyncPlan, live: &Live) {
+    for side in Side::BOTH {
+        let info = live_of(plan, side, live);
+        let about = format!("sync {}, {}", plan.id, plan.systems[side.index()]);
+        let mut problems = plan.used_mapping(side, &info).check(&info);
+        problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
+        if problems.iter().all(|problem| problem.severity == Severity::Note) {
+            report.add(Level::Ok, &about, format!("the mapping fits {}", plan.mappings[side.index()].entity));
+        }
+        for problem in problems {
+            let level = match problem.severity {
+                Severity::Note => Level::Note,
+                Severity::Warning => Level::Warning,
+                Severity::Error => Level::Error,
+            };
+            report.add(level, &about, format!("{}: {}", problem.field, problem.sentence));
+        }
+    }
+}
+
+/// The folder is there and ours, or can be made.
+fn data_folder(dir: &Path) -> Result<(Level, String), Error> {
+    use std::os::unix::fs::MetadataExt;
+    let shown = dir.display();
+    match std::fs::metadata(dir) {
+        Ok(about) if !about.is_dir() => {
+            Err(Error::config(format!("{shown} is not a folder; name another data_dir")))
+        }
+        Ok(about) if about.uid() != rustix::process::geteuid().as_raw() => {
+            Err(Error::config(format!("{shown} belongs to another user; run as that user, or name another data_dir")))
+        }
+        Ok(about) if about.mode() & 0o077 != 0 => {
+            Ok((Level::Warning, format!("{shown} can be read by others (its files cannot); run `chmod 700 {shown}`")))
+        }
+        Ok(_) => Ok((Level::Ok, format!("{shown} is there and private"))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Ok((Level::Ok, format!("{shown} will be made by the first run")))
+        }
+        Err(error) => Err(Error::config(format!("{shown} cannot be looked at: {error}"))),
+    }
+}

@@ -1,0 +1,120 @@
+//! Reaching the systems before work starts: do they answer, and are they as the mappings say?
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use seamless_core::mapping::Severity;
+use seamless_core::pipeline::{Engine, Hint, Parked, Reason, Rows, SyncSpec, System, WriteBack, hint_row};
+use seamless_core::{EntityInfo, Error, ErrorKind, Expect, Op, Result, Side, SystemId, Table};
+
+use crate::books::Books;
+use crate::build::{SyncPlan, natives};
+use crate::host::Host;
+
+/// Live descriptions by system and native entity.
+pub(crate) type Live = BTreeMap<(SystemId, String), EntityInfo>;
+
+impl Host {
+    /// Asks one system whether it answers, and what its entities look like.
+    pub(crate) async fn describe(&self, system: &SystemId) -> Result<Live> {
+        describe(&self.plans, system, &self.systems[system]).await
+    }
+
+    /// The engine for these live systems; refuses where a mapping cannot work.
+    pub(crate) fn engine(&self, live: &Live, accepted: bool) -> Result<Arc<Engine>> {
+        let mut syncs = Vec::new();
+        for plan in self.plans.iter() {
+            refuse_what_cannot_work(plan, live)?;
+            syncs.push(self.spec(plan, live, accepted));
+        }
+        self.books.engine(syncs, self.systems.clone())
+    }
+
+    fn spec(&self, plan: &SyncPlan, live: &Live, accepted: bool) -> SyncSpec {
+        let capabilities = Side::BOTH.map(|side| {
+            self.systems[&plan.systems[side.index()]].source.capabilities(&plan.mappings[side.index()].entity)
+        });
+        plan.spec(capabilities, Some(&Side::BOTH.map(|side| live_of(plan, side, live))), accepted)
+    }
+}
+
+/// What a live system says of the entity on a side of a sync.
+pub(crate) fn live_of(plan: &SyncPlan, side: Side, live: &Live) -> EntityInfo {
+    let key = (plan.systems[side.index()].clone(), plan.mappings[side.index()].entity.clone());
+    live.get(&key).cloned().unwrap_or_default()
+}
+
+/// Pings a system and describes its entities.
+pub(crate) async fn describe(plans: &[SyncPlan], name: &SystemId, system: &System) -> Result<Live> {
+    system.source.ping().await.map_err(|error| named(error, name))?;
+    let mut live = Live::new();
+    for native in natives(plans).remove(name).unwrap_or_default() {
+        let info = system.source.describe(&native).await.map_err(|error| named(error, name))?;
+        live.insert((name.clone(), native), info);
+    }
+    Ok(live)
+}
+
+/// An error that says which system it is about.
+pub(crate) fn named(error: Error, system: &SystemId) -> Error {
+    if error.context("system").is_some() { error } else { error.with("system", system) }
+}
+
+/// Writing without a cross-reference field, or to fields that are not there, would make records that cannot be found again.
+fn refuse_what_cannot_work(plan: &SyncPlan, live: &Live) -> Result<()> {
+    for side in Side::BOTH {
+        let info = live_of(plan, side, live);
+        let problems = plan.used_mapping(side, &info).check(&info);
+        let wrong: Vec<_> = problems.into_iter().filter(|problem| problem.severity == Severity::Error).collect();
+        let Some(first) = wrong.first() else { continue };
+        let more = match wrong.len() {
+            1 => String::new(),
+            more => format!("; {} more, see `seamless check`", more - 1),
+        };
+        let message = format!("{}: {}{more}", plan.id, first.sentence);
+        return Err(Error::new(ErrorKind::Refused, message).with("system", &plan.systems[side.index()]));
+    }
+    Ok(())
+}
+
+impl Books {
+    /// First-merge overwrites were accepted: the records that waited for that are looked at again.
+    pub(crate) async fn reconsider_first_merge(&self) -> Result<()> {
+        let mut ops = Vec::new();
+        self.each(Table::Parked, "", |key, row| {
+            let parked: Parked = self.rows().sealed(&key, &row)?;
+            if parked.reason == Reason::ParkedFirstMerge
+                && let Some((plan, record)) = self.record_of(&key.key)
+            {
+                let target = &plan.systems[record.side.other().index()];
+                let hint = Hint { record: record.clone() };
+                ops.push(Rows::put_plain(hint_row(target, self.clock.now(), &record), Expect::Any, &hint)?);
+            }
+            Ok(true)
+        })
+        .await?;
+        self.commit_in_pages(ops).await
+    }
+
+    /// Write-backs that were parked get another chance after a good check.
+    pub(crate) async fn retry_write_backs(&self) -> Result<()> {
+        let mut ops = Vec::new();
+        self.each(Table::WriteBack, "", |key, row| {
+            let write_back: WriteBack = Rows::plain(&key, &row)?;
+            if write_back.parked.is_some() {
+                let again = WriteBack { parked: None, tries: 0, due: self.clock.now(), ..write_back };
+                ops.push(Rows::put_plain(key, Expect::Version(row.version), &again)?);
+            }
+            Ok(true)
+        })
+        .await?;
+        self.commit_in_pages(ops).await
+    }
+
+    async fn commit_in_pages(&self, ops: Vec<Op>) -> Result<()> {
+        for page in ops.chunks(500) {
+            self.store.commit(page.to_vec()).await?;
+        }
+        Ok(())
+    }
+}

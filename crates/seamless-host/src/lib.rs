@@ -1,0 +1,44 @@
+//! From a tenant's configuration to a running host. Integrators link this crate, register their connectors and write a short `main`:
+//!
+//! ```ignore
+//! let plugins = Plugins { registry: Registry::default().connector(MyCrm), models: my_models(), defaults: my_mappings };
+//! let config = Config::load(Path::new("tenant.toml"))?;              // or Config::parse(text, file)
+//! let host = Host::open(config, plugins).await?;
+//! let options = RunOptions { mode: RunMode::Once, accept_first_merge: false };
+//! let summary = host.run(options, &Silent, std::future::pending()).await?;   // RunSummary, Serialize
+//! let status = host.status().await?;                                          // Status, Serialize
+//! let why = host.explain("account", "autotask:17").await?;                    // Explanation, Serialize
+//! let aside = host.parked(100).await?;                                        // Vec<ParkedRecord>, Serialize
+//! ```
+//!
+//! [`check`] looks at a configuration and its systems without changing anything; [`ask`] answers `status`, `explain` and `parked` through the
+//! socket of a running host, or from the data folder when none is running.
+//!
+//! The crate knows no connector: which there are is the caller's business.
+
+mod books;
+mod build;
+mod check;
+mod clock;
+mod config;
+mod connect;
+mod host;
+pub mod keys;
+mod live;
+mod random;
+mod run;
+mod secret;
+mod socket;
+mod view;
+
+pub use check::{Finding, Level, Report, check};
+pub use clock::SystemClock;
+pub use config::{Config, config_schema};
+pub use host::{Host, Plugins};
+pub use live::{LiveField, LiveSide, describe_live};
+pub use random::OsRandom;
+pub use run::{Phase, Progress, RunMode, RunOptions, RunSummary, Silent, Snapshot};
+pub use socket::{Answer, Question, ask};
+pub use view::{
+    CursorStatus, Decision, DecisionField, Explanation, FieldState, ParkedRecord, QueueStatus, Status, SyncStatus,
+};

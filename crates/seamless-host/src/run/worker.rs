@@ -1,0 +1,127 @@
+//! The workers of a host, and the loop that all of them run in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use seamless_core::pipeline::{Applier, PollStep, Poller, Resolver, WriteBacker};
+use seamless_core::{Result, Side, SyncId};
+use tokio::sync::watch;
+
+use super::trouble::Patience;
+use super::Shift;
+use crate::books::Books;
+
+/// One kind of work.
+pub(crate) enum Worker {
+    Poll(Poller, Duration),
+    Apply(Applier),
+    Resolve(Resolver),
+    WriteBack(WriteBacker, SyncId, Side),
+}
+
+/// How long `Applier::step` waits for a message: hints become due meanwhile.
+const MESSAGE_WAIT: Duration = Duration::from_millis(200);
+/// Between two looks for work that has no queue of its own.
+const LOOK: Duration = Duration::from_millis(200);
+/// Between two tries when another host reads the entity.
+const ELSEWHERE: Duration = Duration::from_secs(1);
+
+impl Worker {
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Worker::Poll(poller, _) => format!("read {} {}", poller.system(), poller.entity()),
+            Worker::Apply(applier) => format!("apply to {}", applier.system()),
+            Worker::Resolve(_) => "resolve lost calls".to_owned(),
+            Worker::WriteBack(_, sync, side) => format!("write back {sync}/{}", side.letter()),
+        }
+    }
+
+    /// One step; how long to rest after it.
+    async fn step(&mut self) -> Result<Duration> {
+        match self {
+            Worker::Poll(poller, interval) => Ok(match poller.step().await? {
+                PollStep::Page { .. } => Duration::ZERO,
+                PollStep::End { .. } => *interval,
+                PollStep::Elsewhere => ELSEWHERE,
+            }),
+            Worker::Apply(applier) => {
+                let step = applier.step(MESSAGE_WAIT).await?;
+                // All of it put off: asking again at once would only ask the same.
+                let idle = step.taken > 0 && step.deferred >= step.taken;
+                Ok(if idle { LOOK / 4 } else { Duration::ZERO })
+            }
+            Worker::Resolve(resolver) => resolver.step().await.map(|_| LOOK),
+            Worker::WriteBack(write_backer, sync, side) => {
+                let step = write_backer.step(sync, *side).await?;
+                Ok(if step.done > 0 { Duration::ZERO } else { LOOK })
+            }
+        }
+    }
+
+    /// Works until `halt` or the host's stop, step by step; a step under way is finished. Ends with an error when there is no use in going on.
+    pub(crate) async fn work(mut self, books: Arc<Books>, shift: Arc<Shift>, mut halt: watch::Receiver<bool>) -> Result<()> {
+        let name = self.name();
+        let mut patience = Patience::new(shift.mode, books.config.run.patience_secs);
+        while !shift.stopped() && !*halt.borrow() {
+            let wait = match self.step().await {
+                Ok(rest) => {
+                    if patience.worked() {
+                        books.trouble(&name, None);
+                    }
+                    rest
+                }
+                Err(error) => {
+                    books.trouble(&name, Some(&error));
+                    patience.try_on(&books, &name, error)?
+                }
+            };
+            if wait.is_zero() {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            tokio::select! {
+                () = shift.rest(&*books.clock, wait) => {}
+                _ = halt.wait_for(|halt| *halt) => {}
+            }
+        }
+        match self {
+            Worker::Poll(mut poller, _) => poller.release().await,
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Reads a system's entities one after the other, each to its end. Gives the pollers back, and how many records were news.
+pub(crate) async fn read_all(mut pollers: Vec<Poller>, books: Arc<Books>, shift: Arc<Shift>) -> Result<(Vec<Poller>, usize)> {
+    let mut news = 0;
+    for poller in &mut pollers {
+        let name = format!("read {} {}", poller.system(), poller.entity());
+        let mut patience = Patience::new(shift.mode, books.config.run.patience_secs);
+        while !shift.stopped() {
+            let wait = match poller.step().await {
+                Ok(PollStep::Page { published, .. }) => {
+                    news += published;
+                    Duration::ZERO
+                }
+                Ok(PollStep::End { published, .. }) => {
+                    news += published;
+                    books.trouble(&name, None);
+                    break;
+                }
+                Ok(PollStep::Elsewhere) => ELSEWHERE,
+                Err(error) => {
+                    books.trouble(&name, Some(&error));
+                    let wait = patience.try_on(&books, &name, error)?;
+                    shift.rest(&*books.clock, wait).await;
+                    continue;
+                }
+            };
+            if patience.worked() {
+                books.trouble(&name, None);
+            }
+            shift.rest(&*books.clock, wait).await;
+        }
+        poller.release().await?;
+    }
+    Ok((pollers, news))
+}

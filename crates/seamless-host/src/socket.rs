@@ -1,0 +1,216 @@
+//! Questions to a tenant's books: through the running host's socket, or from the data folder itself.
+//!
+//! One JSON line each way. The socket lies in the data folder (0700) and is 0600 itself: who may read the data may ask.
+
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use seamless_core::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+
+use crate::books::Books;
+use crate::build::plan_syncs;
+use crate::config::Config;
+use crate::host::Plugins;
+use crate::view::{Explanation, ParkedRecord, Status};
+
+/// What can be asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "verb", deny_unknown_fields)]
+pub enum Question {
+    /// Where everything stands.
+    Status {},
+    /// What is known of a record.
+    Explain {
+        /// The entity or sync.
+        entity: String,
+        /// `system:id`.
+        record: String,
+    },
+    /// Records set aside.
+    Parked {
+        /// At most this many.
+        max: usize,
+    },
+}
+
+/// What is answered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// To [`Question::Status`].
+    Status(Box<Status>),
+    /// To [`Question::Explain`].
+    Explanation(Box<Explanation>),
+    /// To [`Question::Parked`].
+    Parked(Vec<ParkedRecord>),
+    /// It could not be answered.
+    Error {
+        /// Whether the question was about something that does not exist.
+        not_found: bool,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+const NAME: &str = "seamless.sock";
+/// Longest question, in bytes.
+const QUESTION_BYTES_MAX: u64 = 64 << 10;
+/// Longest answer, in bytes.
+const ANSWER_BYTES_MAX: u64 = 256 << 20;
+/// How long an answer may take.
+const ANSWER_WAIT: Duration = Duration::from_secs(120);
+/// Questions answered at once.
+const CLIENTS_MAX: usize = 8;
+
+/// Asks the running host, or opens the data folder when none is running.
+pub async fn ask(config: &Config, plugins: &Plugins, question: &Question) -> Result<Answer> {
+    match ask_running(&config.data_dir, question).await? {
+        Some(Answer::Error { not_found, message }) => {
+            let kind = if not_found { ErrorKind::NotFound } else { ErrorKind::Storage };
+            Err(Error::new(kind, message))
+        }
+        Some(answer) => Ok(answer),
+        None => {
+            let plans = Arc::new(plan_syncs(config, plugins)?);
+            Books::open(config, plans).await?.answer(question).await
+        }
+    }
+}
+
+/// A host's socket; closed and removed when dropped.
+pub(crate) struct Served {
+    task: Option<JoinHandle<()>>,
+    file: PathBuf,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+            // Left behind it does no harm: the next host replaces it.
+            drop(std::fs::remove_file(&self.file));
+        }
+    }
+}
+
+/// Answers questions from now on. A host without socket works as well; other verbs then have to wait until it ends.
+pub(crate) fn serve(books: Arc<Books>) -> Served {
+    let file = books.config.data_dir.join(NAME);
+    let task = match bind(&file) {
+        Ok(listener) => Some(tokio::spawn(listen(listener, books))),
+        Err(error) => {
+            tracing::warn!(file = %file.display(), %error, "no local socket; status and explain have to wait for the end of this run");
+            None
+        }
+    };
+    Served { task, file }
+}
+
+fn bind(file: &Path) -> std::io::Result<UnixListener> {
+    // We hold the folder's lock: what lies there is a dead host's.
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = at_short_path(file, |path| UnixListener::bind(path))?;
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Socket addresses end at about 100 bytes; a longer path is reached through its open folder.
+fn at_short_path<T>(file: &Path, act: impl FnOnce(&Path) -> std::io::Result<T>) -> std::io::Result<T> {
+    const PATH_BYTES_MAX: usize = 100;
+    match (file.parent(), file.file_name()) {
+        (Some(folder), Some(name)) if file.as_os_str().len() > PATH_BYTES_MAX => {
+            let folder = std::fs::File::open(folder)?;
+            act(&PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name))
+        }
+        _ => act(file),
+    }
+}
+
+async fn listen(listener: UnixListener, books: Arc<Books>) {
+    let room = Arc::new(tokio::sync::Semaphore::new(CLIENTS_MAX));
+    loop {
+        let Ok(place) = room.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let books = books.clone();
+                drop(tokio::spawn(async move {
+                    if let Err(error) = reply(stream, &books).await {
+                        tracing::debug!(%error, "a question was not answered");
+                    }
+                    drop(place);
+                }));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the local socket refused a client");
+                books.clock.sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn reply(mut stream: UnixStream, books: &Books) -> std::io::Result<()> {
+    let (reader, mut writer) = stream.split();
+    let mut line = String::new();
+    let mut reader = BufReader::new(reader.take(QUESTION_BYTES_MAX));
+    tokio::select! {
+        read = reader.read_line(&mut line) => drop(read?),
+        () = books.clock.sleep(Duration::from_secs(5)) => return Ok(()),
+    }
+    let answer = match serde_json::from_str::<Question>(&line) {
+        Ok(question) => books.answer(&question).await.unwrap_or_else(|error| Answer::Error {
+            not_found: error.kind == ErrorKind::NotFound,
+            message: error.to_string(),
+        }),
+        Err(error) => Answer::Error { not_found: true, message: format!("the question is not understood: {error}") },
+    };
+    let mut json = serde_json::to_vec(&answer)?;
+    json.push(b'\n');
+    writer.write_all(&json).await?;
+    writer.shutdown().await
+}
+
+/// `None` when no host is listening.
+async fn ask_running(data_dir: &Path, question: &Question) -> Result<Option<Answer>> {
+    let file = data_dir.join(NAME);
+    let connected = at_short_path(&file, |path| {
+        let stream = std::os::unix::net::UnixStream::connect(path)?;
+        stream.set_nonblocking(true)?;
+        UnixStream::from_std(stream)
+    });
+    let Ok(mut stream) = connected else { return Ok(None) };
+    let lost = |error: std::io::Error| Error::unavailable(format!("the running host did not answer: {error}"));
+    let mut json = serde_json::to_vec(question).map_err(|error| lost(error.into()))?;
+    json.push(b'\n');
+    stream.write_all(&json).await.map_err(lost)?;
+    let mut line = String::new();
+    let mut reader = BufReader::new(stream.take(ANSWER_BYTES_MAX));
+    let read = tokio::time::timeout(ANSWER_WAIT, reader.read_line(&mut line)).await;
+    read.map_err(|_| Error::unavailable("the running host did not answer in time"))?.map_err(lost)?;
+    if line.is_empty() {
+        // It ended between our question and its answer: ask the folder.
+        return Ok(None);
+    }
+    serde_json::from_str(&line)
+        .map(Some)
+        .map_err(|error| Error::protocol(format!("the running host's answer is not understood; is it of another version? {error}")))
+}
+
+impl Books {
+    async fn answer(&self, question: &Question) -> Result<Answer> {
+        Ok(match question {
+            Question::Status {} => Answer::Status(Box::new(self.status().await?)),
+            Question::Explain { entity, record } => Answer::Explanation(Box::new(self.explain(entity, record).await?)),
+            Question::Parked { max } => Answer::Parked(self.parked(*max).await?),
+        })
+    }
+}

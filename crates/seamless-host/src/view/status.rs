@@ -1,0 +1,206 @@
+//! `status`.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use seamless_core::pipeline::{Cursor, Parked, Rows, WriteBack, cursor_row};
+use seamless_core::{Result, RowKey, Side, Table};
+use serde::{Deserialize, Serialize};
+
+use super::{count_up, is_waiting, plain_text, stamp_text};
+use crate::books::Books;
+use crate::build::{SyncPlan, natives};
+
+/// Where everything stands.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Status {
+    /// The tenant.
+    pub tenant: String,
+    /// The installation.
+    pub environment: String,
+    /// A host is at work.
+    pub running: bool,
+    /// Something has been linked or written already.
+    pub used: bool,
+    /// By sync, parents first.
+    pub syncs: Vec<SyncStatus>,
+    /// Writes under way, or with an unknown outcome.
+    pub open_intents: u64,
+    /// Records to be looked at again.
+    pub hints: u64,
+    /// Messages by target system.
+    pub queues: BTreeMap<String, QueueStatus>,
+    /// Progress of reading.
+    pub cursors: Vec<CursorStatus>,
+    /// What happened since the running host started.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counters: BTreeMap<String, u64>,
+    /// What keeps workers of the running host from working.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub troubles: BTreeMap<String, String>,
+}
+
+/// One sync.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct SyncStatus {
+    /// Its name.
+    pub name: String,
+    /// The entity.
+    pub entity: String,
+    /// How it flows (`autotask <-> crm`).
+    pub flow: String,
+    /// Pairs of records.
+    pub linked: u64,
+    /// Records set aside for a person, by reason.
+    pub parked: BTreeMap<String, u64>,
+    /// Records that wait for their parents.
+    pub waiting: u64,
+    /// Ids on their way into cross-reference fields.
+    pub write_backs: u64,
+    /// Those that cannot be written, by reason.
+    pub write_backs_parked: BTreeMap<String, u64>,
+    /// Values overwritten when records were first linked.
+    pub first_merge_overwrites: u64,
+}
+
+/// Messages for one system.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct QueueStatus {
+    /// Waiting or under way.
+    pub depth: u64,
+    /// Set aside because they cannot be opened, by reason.
+    pub dead_letters: BTreeMap<String, u64>,
+}
+
+/// Progress of reading one native entity.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CursorStatus {
+    /// The system.
+    pub system: String,
+    /// Its entity.
+    pub entity: String,
+    /// Everything up to here has been read.
+    pub cursor: Option<String>,
+    /// Finished polls.
+    pub polls: u64,
+    /// A poll is under way.
+    pub polling: bool,
+}
+
+/// Dead letters looked at for `status`.
+const DEAD_LETTERS_MAX: usize = 10_000;
+
+impl Status {
+    /// Whether a person has to do something.
+    pub fn needs_attention(&self) -> bool {
+        let in_sync = |sync: &SyncStatus| !sync.parked.is_empty() || !sync.write_backs_parked.is_empty();
+        self.syncs.iter().any(in_sync) || self.queues.values().any(|queue| !queue.dead_letters.is_empty())
+    }
+
+    /// Records set aside for a person.
+    pub fn parked(&self) -> u64 {
+        self.syncs.iter().flat_map(|sync| sync.parked.values()).sum()
+    }
+
+    /// Records that wait for their parents.
+    pub fn waiting(&self) -> u64 {
+        self.syncs.iter().map(|sync| sync.waiting).sum()
+    }
+
+    /// Pairs of records.
+    pub fn linked(&self) -> u64 {
+        self.syncs.iter().map(|sync| sync.linked).sum()
+    }
+}
+
+impl Books {
+    pub(crate) async fn status(&self) -> Result<Status> {
+        let working = self.working();
+        let mut status = Status {
+            tenant: self.config.tenant.clone(),
+            environment: self.config.environment.clone(),
+            running: working.is_some(),
+            used: self.row(&RowKey::new(Table::Meta, "used")).await?.is_some(),
+            open_intents: self.store.count(Table::Intent, "").await?,
+            hints: self.store.count(Table::Hint, "").await?,
+            troubles: self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            ..Status::default()
+        };
+        for plan in self.plans.iter() {
+            status.syncs.push(self.sync_status(plan).await?);
+        }
+        for (system, entities) in natives(&self.plans) {
+            status.queues.insert(system.to_string(), self.queue_status(system.as_str()).await?);
+            for entity in entities {
+                let key = cursor_row(&system, &entity);
+                let row = self.row(&key).await?;
+                let cursor: Cursor = row.map(|row| Rows::plain(&key, &row)).transpose()?.unwrap_or_default();
+                status.cursors.push(CursorStatus {
+                    system: system.to_string(),
+                    entity,
+                    cursor: cursor.cursor.map(|stamp| stamp_text(stamp.0)),
+                    polls: cursor.polls,
+                    polling: cursor.resume.is_some(),
+                });
+            }
+        }
+        if let Some(engine) = working {
+            status.counters = engine.counters.all().into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+        }
+        Ok(status)
+    }
+
+    async fn sync_status(&self, plan: &SyncPlan) -> Result<SyncStatus> {
+        let sync = &plan.id;
+        let mut status = SyncStatus {
+            name: sync.to_string(),
+            entity: plan.model.name.to_string(),
+            flow: plan.flow(),
+            linked: self.store.count(Table::Pair, &format!("{sync}/")).await?,
+            ..SyncStatus::default()
+        };
+        let overwrites = self.row(&RowKey::new(Table::Meta, format!("first-merge/{sync}"))).await?;
+        status.first_merge_overwrites =
+            overwrites.and_then(|row| std::str::from_utf8(&row.value).ok()?.parse().ok()).unwrap_or(0);
+        self.each(Table::Parked, &format!("{sync}/"), |key, row| {
+            let parked: Parked = self.rows().sealed(&key, &row)?;
+            match is_waiting(parked.reason) {
+                true => status.waiting += 1,
+                false => count_up(&mut status.parked, parked.reason.code()),
+            }
+            Ok(true)
+        })
+        .await?;
+        for side in Side::BOTH {
+            let system = &plan.systems[side.index()];
+            self.each(Table::WriteBack, &format!("{sync}/{}/", side.letter()), |key, row| {
+                let write_back: WriteBack = Rows::plain(&key, &row)?;
+                match write_back.parked {
+                    Some(reason) => count_up(&mut status.write_backs_parked, format!("{system}: {}", plain_text(&reason))),
+                    None => status.write_backs += 1,
+                }
+                Ok(true)
+            })
+            .await?;
+        }
+        Ok(status)
+    }
+
+    async fn queue_status(&self, system: &str) -> Result<QueueStatus> {
+        let mut queue = QueueStatus { depth: self.bus.depth(system).await?, ..QueueStatus::default() };
+        let mut after = None;
+        let mut seen = 0;
+        loop {
+            let page = self.bus.dead_letters(system, after.as_ref(), 100).await?;
+            let Some(last) = page.last() else { return Ok(queue) };
+            after = Some(last.id.clone());
+            seen += page.len();
+            for letter in page {
+                count_up(&mut queue.dead_letters, letter.reason.code);
+            }
+            if seen >= DEAD_LETTERS_MAX {
+                return Ok(queue);
+            }
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Conformance suites, deterministic simulation and fakes
+
+pub mod conformance;
+pub mod sim;

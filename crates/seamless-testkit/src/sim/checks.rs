@@ -1,0 +1,399 @@
+//! What is right, judged from the systems' own history (the invariants of the protocol page).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use seamless_core::envelope::RowSeal;
+use seamless_core::memory::{MemoryBus, MemoryStore};
+use seamless_core::pipeline::{Link, Parked, RecordKey, Rows, SyncSpec};
+use seamless_core::{NativeRecord, RecordId, RowKey, Side, SyncId, Table, Value};
+
+use super::hosts::all_rows;
+use super::plan::Plan;
+use super::world::{Change, Record, World};
+
+/// A broken invariant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which (`I1` …).
+    pub invariant: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+impl Violation {
+    pub(super) fn new(invariant: &'static str, what: String) -> Violation {
+        Violation { invariant, what }
+    }
+}
+
+impl std::fmt::Display for Violation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.what)
+    }
+}
+
+/// What is needed to read the books.
+pub(super) struct Parts {
+    pub(super) syncs: BTreeMap<SyncId, Arc<SyncSpec>>,
+    pub(super) rows: RowSeal,
+}
+
+type Links = BTreeMap<RecordKey, RecordId>;
+
+/// Judges a world at rest.
+pub(super) fn judge(
+    world: &World,
+    store: &MemoryStore,
+    bus: &MemoryBus,
+    parts: &Parts,
+    plan: &Plan,
+) -> Option<Violation> {
+    let links = links(store, parts);
+    let parked = parked(store, parts);
+    ciphertext_only(store, bus)
+        .or_else(|| nothing_vanished(world, parts, &links, &parked))
+        .or_else(|| no_duplicates(world, plan))
+        .or_else(|| twins_are_not_guessed(world, parts, &links))
+        .or_else(|| pairs_agree(world, parts, &links, plan))
+}
+
+fn links(store: &MemoryStore, parts: &Parts) -> Links {
+    let mut links = Links::new();
+    for (key, row) in all_rows(store, Table::Link) {
+        let row_key = RowKey::new(Table::Link, key.clone());
+        if let (Some(record), Ok(link)) = (record_of(&key, parts), Rows::plain::<Link>(&row_key, &row)) {
+            links.insert(record, link.other);
+        }
+    }
+    links
+}
+
+fn parked(store: &MemoryStore, parts: &Parts) -> BTreeMap<RecordKey, Parked> {
+    let rows = Rows::new(&parts.rows);
+    let mut parked = BTreeMap::new();
+    for (key, row) in all_rows(store, Table::Parked) {
+        let row_key = RowKey::new(Table::Parked, key.clone());
+        if let (Some(record), Ok(row)) = (record_of(&key, parts), rows.sealed(&row_key, &row)) {
+            parked.insert(record, row);
+        }
+    }
+    parked
+}
+
+fn record_of(path: &str, parts: &Parts) -> Option<RecordKey> {
+    let mut words = path.splitn(3, '/');
+    let (sync, side, id) = (words.next()?, words.next()?, words.next()?);
+    let side = if side == "a" { Side::A } else { Side::B };
+    parts.syncs.get_key_value(&SyncId::from(sync)).map(|(sync, _)| RecordKey::new(sync, side, &RecordId::from(id)))
+}
+
+/// I9: a marker that every name carries is in no row and no message.
+fn ciphertext_only(store: &MemoryStore, bus: &MemoryBus) -> Option<Violation> {
+    let leaks = |bytes: &[u8]| bytes.windows(6).any(|window| window == b"MARKER");
+    for table in Table::ALL {
+        for (key, row) in all_rows(store, table) {
+            if leaks(key.as_bytes()) || leaks(&row.value) {
+                return Some(Violation::new("I9", format!("personal data in the clear in {table:?}")));
+            }
+        }
+    }
+    bus.bodies().iter().any(|body| leaks(body)).then(|| Violation::new("I9", "personal data in the clear on the bus".into()))
+}
+
+/// I7: every record is linked, or set aside with a reason that still holds.
+fn nothing_vanished(
+    world: &World,
+    parts: &Parts,
+    links: &Links,
+    parked: &BTreeMap<RecordKey, Parked>,
+) -> Option<Violation> {
+    for (sync, spec) in &parts.syncs {
+        for side in Side::BOTH {
+            for (id, _) in world.records(side.index(), &spec.side(side).mapping.entity) {
+                let key = RecordKey::new(sync, side, &RecordId(id.to_string()));
+                if links.contains_key(&key) {
+                    continue;
+                }
+                match parked.get(&key) {
+                    None => return Some(Violation::new("I7", format!("{} is neither linked nor set aside", key.path()))),
+                    Some(row) => {
+                        if let Some(parent) = &row.waits_for
+                            && links.contains_key(parent)
+                        {
+                            let what = format!("{} waits for {}, which is linked", key.path(), parent.path());
+                            return Some(Violation::new("I7", what));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    None
+}
+
+/// I2: the engine made no record twice, and none that was there already, as far as a search could show it.
+fn no_duplicates(world: &World, plan: &Plan) -> Option<Violation> {
+    for (entity, label) in [("account", "name"), ("contact", "email")] {
+        for side in 0..2 {
+            let people = |side: usize, value: &Value| -> Vec<Duration> {
+                let all = world.records(side, entity).filter(|(_, record)| !record.by_engine);
+                all.filter(|(_, record)| first(record, label) == *value).map(|(_, record)| born(record)).collect()
+            };
+            let mut made: BTreeMap<Value, Vec<Duration>> = BTreeMap::new();
+            for (_, record) in world.records(side, entity).filter(|(_, record)| record.by_engine) {
+                made.entry(first(record, label)).or_default().push(born(record));
+            }
+            for (value, times) in made {
+                let there = people(1 - side, &value).len();
+                // A twin that a search could not show yet when the engine looked cannot be held against it: it ends reported.
+                let blind = if plan.search_lag.is_zero() { Duration::from_millis(40) } else { Duration::from_secs(2) };
+                let latest = times.iter().max().copied().unwrap_or_default();
+                let known = people(side, &value).into_iter().any(|born| born + plan.search_lag + blind < latest);
+                let allowed = if known { there.saturating_sub(1) } else { there };
+                if times.len() > allowed {
+                    let what = format!("{} {entity} record(s) made on side {side} where {allowed} were to be made", times.len());
+                    return Some(Violation::new("I2", what));
+                }
+            }
+        }
+    }
+    None
+}
+
+fn born(record: &Record) -> Duration {
+    record.history.first().map(|change| change.at).unwrap_or_default()
+}
+
+/// What a field held first.
+fn first(record: &Record, field: &str) -> Value {
+    record.history.iter().find(|change| change.field == field).map(|change| change.value.clone()).unwrap_or_default()
+}
+
+/// R9: where two records of one side fit one of the other, nobody guesses.
+fn twins_are_not_guessed(world: &World, parts: &Parts, links: &Links) -> Option<Violation> {
+    let (sync, _) = parts.syncs.iter().find(|(_, spec)| spec.model.name.as_str() == "account")?;
+    for side in Side::BOTH {
+        let mut by_name: BTreeMap<Value, Vec<(&u64, &Record)>> = BTreeMap::new();
+        for (id, record) in world.records(side.index(), "account").filter(|(_, record)| !record.by_engine) {
+            by_name.entry(first(record, "name")).or_default().push((id, record));
+        }
+        for twins in by_name.values().filter(|twins| twins.len() > 1) {
+            for (id, _) in twins {
+                let key = RecordKey::new(sync, side, &RecordId(id.to_string()));
+                let Some(other) = links.get(&key).and_then(|id| id.0.parse::<u64>().ok()) else { continue };
+                let there = world.systems[side.other().index()].tables.get("account").and_then(|table| table.get(&other));
+                if there.is_some_and(|record| !record.by_engine) {
+                    return Some(Violation::new("R9", format!("{} was linked although its twin fits as well", key.path())));
+                }
+            }
+        }
+    }
+    None
+}
+
+/// I1 and I3 for every pair.
+fn pairs_agree(world: &World, parts: &Parts, links: &Links, plan: &Plan) -> Option<Violation> {
+    for (key, other) in links.iter().filter(|(key, _)| key.side == Side::A) {
+        let spec = parts.syncs.get(&key.sync)?;
+        let back = RecordKey::new(&key.sync, Side::B, other);
+        if links.get(&back) != Some(&key.id) {
+            return Some(Violation::new("I2", format!("{} and {} are not linked one to one", key.path(), back.path())));
+        }
+        let find = |side: Side, id: &RecordId| {
+            let id: u64 = id.0.parse().ok()?;
+            world.systems[side.index()].tables.get(&spec.side(side).mapping.entity)?.get(&id)
+        };
+        let (Some(a), Some(b)) = (find(Side::A, &key.id), find(Side::B, other)) else {
+            return Some(Violation::new("I3", format!("{} is linked to a record that is not there", key.path())));
+        };
+        for (side, record, xref) in [(Side::A, a, other), (Side::B, b, &key.id)] {
+            if record.fields.get("xref").and_then(Value::as_text) != Some(xref.as_str()) {
+                return Some(Violation::new("R11", format!("{} does not carry {xref} on side {side:?}", key.path())));
+            }
+        }
+        for (name, field) in &spec.model.fields {
+            let what = |problem: &str| format!("{} {name}: {problem}", key.path());
+            if field.reference.is_some() {
+                if !references_agree(spec, links, name, a, b) {
+                    return Some(Violation::new("I3", what("the references differ")));
+                }
+                continue;
+            }
+            if !agree(spec, name, &value(a, name), &value(b, name)) {
+                let text = |record: &Record| value(record, name).to_plain().unwrap_or_default();
+                return Some(Violation::new("I3", what(&format!("'{}' and '{}' differ", text(a), text(b)))));
+            }
+            if let Some(problem) = lost_edit(spec, key, name, a, b, world, plan) {
+                return Some(Violation::new("I1", what(&problem)));
+            }
+        }
+    }
+    None
+}
+
+fn references_agree(spec: &SyncSpec, links: &Links, name: &str, a: &Record, b: &Record) -> bool {
+    let id = |record: &Record| value(record, name).to_plain();
+    let sync = SyncId::from("account");
+    let linked = |side: Side, id: &str| links.get(&RecordKey::new(&sync, side, &RecordId::from(id))).cloned();
+    let _ = spec;
+    match (id(a), id(b)) {
+        (None, None) => true,
+        // A parent that is set aside leaves the reference out on the other side.
+        (Some(a), None) => linked(Side::A, &a).is_none(),
+        (None, Some(b)) => linked(Side::B, &b).is_none(),
+        (Some(a), Some(b)) => {
+            linked(Side::A, &a).is_none_or(|other| other.0 == b) || linked(Side::B, &b).is_none()
+        }
+    }
+}
+
+fn value(record: &Record, field: &str) -> Value {
+    record.fields.get(field).cloned().unwrap_or_default()
+}
+
+/// Equal up to declared loss: what one side holds is what the other would be given for it.
+fn agree(spec: &SyncSpec, name: &str, a: &Value, b: &Value) -> bool {
+    let canonical = |side: Side, value: &Value| {
+        let native = NativeRecord {
+            id: RecordId::from("0"),
+            stamp: None,
+            created: None,
+            version: None,
+            fields: [(name.to_owned(), value.clone())].into(),
+        };
+        spec.side(side).mapping.observe(&native).fields.get(name).cloned().unwrap_or_default()
+    };
+    let (a, b) = (canonical(Side::A, a), canonical(Side::B, b));
+    let compare = spec.model.fields.get(name).map(|field| field.compare).unwrap_or_default();
+    let projected = |side: Side, value: &Value| spec.side(side).mapping.project(name, value).ok().map(|p| p.predicted);
+    compare.same(&a, &b)
+        || projected(Side::B, &a).is_some_and(|there| compare.same(&there, &b))
+        || projected(Side::A, &b).is_some_and(|there| compare.same(&there, &a))
+}
+
+/// Whether the other side had seen an edit when somebody edited there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// The engine had brought it.
+    Yes,
+    /// It held that value anyway, so nobody can tell.
+    Maybe,
+    No,
+}
+
+/// I1: the last edit that had no rival is there; among rivals the owner's.
+fn lost_edit(spec: &SyncSpec, key: &RecordKey, name: &str, a: &Record, b: &Record, world: &World, plan: &Plan) -> Option<String> {
+    let last = |record: &Record| -> Option<Change> {
+        let mut edits = record.history.iter().rev();
+        edits.find(|change| change.field == name && change.person && !change.value.is_empty()).cloned()
+    };
+    let (last_a, last_b) = (last(a), last(b));
+    let excused = [a, b].iter().any(|record| {
+        record.history.iter().any(|change| change.field == name && change.person && change.excused)
+    });
+    if excused || [&last_a, &last_b].into_iter().flatten().any(|edit| under_intent(world, key, name, edit)) {
+        return None;
+    }
+    let survived = |side: Side, edit: &Change| match side {
+        Side::A => agree(spec, name, &edit.value, &value(b, name)) && edit.value == value(a, name),
+        Side::B => agree(spec, name, &value(a, name), &edit.value) && edit.value == value(b, name),
+    };
+    let text = |change: &Change| change.value.to_plain().unwrap_or_default();
+    let owner = if plan.owner_first { Side::A } else { Side::B };
+    let (winner, edit) = match (&last_a, &last_b) {
+        (None, None) => return None,
+        (Some(edit), None) => (Side::A, edit),
+        (None, Some(edit)) => (Side::B, edit),
+        (Some(edit_a), Some(edit_b)) => {
+            let b_saw_a = if edit_b.at >= edit_a.at { seen(spec, name, Side::A, edit_a, b, edit_b.at) } else { Seen::No };
+            let a_saw_b = if edit_a.at >= edit_b.at { seen(spec, name, Side::B, edit_b, a, edit_a.at) } else { Seen::No };
+            let either = agree(spec, name, &edit_a.value, &edit_b.value)
+                || b_saw_a == Seen::Maybe
+                || a_saw_b == Seen::Maybe
+                || (b_saw_a == Seen::Yes && a_saw_b == Seen::Yes)
+                // An earlier edit of the owner may have been a rival although the last one was not.
+                || (b_saw_a == Seen::Yes && owner == Side::A && had_rival(spec, name, Side::A, a, b, edit_b))
+                || (a_saw_b == Seen::Yes && owner == Side::B && had_rival(spec, name, Side::B, b, a, edit_a));
+            if either {
+                let one = survived(Side::A, edit_a) || survived(Side::B, edit_b);
+                return (!one).then(|| format!("neither of two last edits is there; {}", story(name, a, b)));
+            }
+            match (b_saw_a, a_saw_b) {
+                (Seen::Yes, _) => (Side::B, edit_b),
+                (_, Seen::Yes) => (Side::A, edit_a),
+                _ if owner == Side::A => (Side::A, edit_a),
+                _ => (Side::B, edit_b),
+            }
+        }
+    };
+    (!survived(winner, edit)).then(|| {
+        let what = text(edit);
+        format!("the edit '{what}' on side {winner:?} at {:.3} s is lost; {}", edit.at.as_secs_f64(), story(name, a, b))
+    })
+}
+
+/// An edit made while a write of the field was under way: R7's open window or R8's named conflict.
+fn under_intent(world: &World, key: &RecordKey, name: &str, edit: &Change) -> bool {
+    world.intents.iter().any(|intent| {
+        let of_pair = intent.source == *key || intent.target.as_ref().is_some_and(|target| {
+            intent.source.sync == key.sync && intent.source.side == Side::B && *target == key.id
+        });
+        let during = intent.from <= edit.at && intent.to.is_none_or(|to| edit.at <= to);
+        of_pair && during && intent.fields.iter().any(|field| field == name)
+    }) || world.intents.iter().any(|intent| {
+        // Seen from the second system's record: its own intents into the first, and creates.
+        intent.source.sync == key.sync
+            && intent.source.side == Side::B
+            && intent.target.is_none()
+            && intent.from <= edit.at
+            && intent.to.is_none_or(|to| edit.at <= to)
+    })
+}
+
+/// The field's history on both sides, for whoever has to find out.
+fn story(name: &str, a: &Record, b: &Record) -> String {
+    let mut changes: Vec<(Duration, char, &Change)> = Vec::new();
+    for (letter, record) in [('a', a), ('b', b)] {
+        changes.extend(record.history.iter().filter(|change| change.field == name).map(|c| (c.at, letter, c)));
+    }
+    changes.sort_by_key(|(at, letter, _)| (*at, *letter));
+    let line = |(at, side, change): &(Duration, char, &Change)| {
+        let who = if change.person { "person" } else { "engine" };
+        format!("{:.3} {side} {who} '{}'", at.as_secs_f64(), change.value.to_plain().unwrap_or_default())
+    };
+    changes.iter().map(line).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether `other` had seen the edit at `until`.
+fn seen(spec: &SyncSpec, name: &str, side: Side, edit: &Change, other: &Record, until: Duration) -> Seen {
+    let mut verdict = Seen::No;
+    let changes: Vec<&Change> = other.history.iter().filter(|change| change.field == name && change.at < until).collect();
+    for (at, change) in changes.iter().enumerate() {
+        if !matches_edit(spec, name, side, edit, &change.value) {
+            continue;
+        }
+        let replaced = changes.get(at + 1).map_or(until, |next| next.at);
+        if !change.person && replaced >= edit.at {
+            return Seen::Yes;
+        }
+        verdict = Seen::Maybe;
+    }
+    verdict
+}
+
+fn matches_edit(spec: &SyncSpec, name: &str, side: Side, edit: &Change, value: &Value) -> bool {
+    match side {
+        Side::A => agree(spec, name, &edit.value, value),
+        Side::B => agree(spec, name, value, &edit.value),
+    }
+}
+
+/// Whether the owner had made an edit that the other side had not seen when `edit` was made.
+fn had_rival(spec: &SyncSpec, name: &str, owner: Side, own: &Record, other: &Record, edit: &Change) -> bool {
+    own.history
+        .iter()
+        .filter(|change| change.field == name && change.person && change.at <= edit.at)
+        .any(|rival| seen(spec, name, owner, rival, other, edit.at) != Seen::Yes)
+}

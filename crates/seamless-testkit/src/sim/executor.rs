@@ -1,0 +1,167 @@
+//! Virtual time and a seeded scheduler for futures that wait only by [`Sim::pause`].
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use seamless_core::{Clock, Timestamp};
+
+use super::rng::Rng;
+
+/// The shared state of a run: time, chance, trace.
+#[derive(Clone)]
+pub(super) struct Sim(Arc<Mutex<State>>);
+
+pub(super) struct State {
+    pub(super) now: Duration,
+    pub(super) rng: Rng,
+    pub(super) hash: u64,
+    pub(super) trace: Option<Vec<String>>,
+    pub(super) stalls: u64,
+    pub(super) stall: Duration,
+    pub(super) calm: bool,
+    wake: Duration,
+    step: u64,
+}
+
+impl Sim {
+    pub(super) fn new(seed: u64, stalls: u64, stall: Duration, keep_trace: bool) -> Sim {
+        Sim(Arc::new(Mutex::new(State {
+            now: Duration::from_secs(1),
+            rng: Rng::new(seed),
+            hash: 0xcbf2_9ce4_8422_2325,
+            trace: keep_trace.then(Vec::new),
+            stalls,
+            stall,
+            calm: false,
+            wake: Duration::ZERO,
+            step: 0,
+        })))
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.state().now
+    }
+
+    /// Notes what happened: for the hash always, for people on demand.
+    pub(super) fn note(&self, line: impl FnOnce() -> String) {
+        let mut state = self.state();
+        let line = line();
+        for byte in line.bytes() {
+            state.hash = (state.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        let now = state.now;
+        if let Some(trace) = &mut state.trace {
+            trace.push(format!("{:>9.3} {line}", now.as_secs_f64()));
+        }
+    }
+
+    /// An await point: takes a little time, now and then a lot.
+    pub(super) fn pause(&self) -> Pause {
+        let mut state = self.state();
+        let stalls = state.stalls;
+        let long = !state.calm && state.rng.per_mille(stalls);
+        let length = if long { state.stall } else { Duration::from_micros(state.rng.between(50, 2_000)) };
+        drop(state);
+        self.wait(length)
+    }
+
+    pub(super) fn wait(&self, length: Duration) -> Pause {
+        Pause { sim: self.clone(), until: self.now() + length }
+    }
+}
+
+/// Waits for a virtual moment.
+pub(super) struct Pause {
+    sim: Sim,
+    until: Duration,
+}
+
+impl Future for Pause {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.sim.state();
+        if state.now >= self.until {
+            return Poll::Ready(());
+        }
+        state.wake = self.until;
+        Poll::Pending
+    }
+}
+
+#[async_trait]
+impl Clock for Sim {
+    fn now(&self) -> Timestamp {
+        Timestamp(1_700_000_000_000_000 + self.state().now.as_micros() as i64)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.state().now
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.wait(duration).await;
+    }
+}
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Tasks of all hosts.
+pub(super) struct Executor {
+    sim: Sim,
+    tasks: Vec<Slot>,
+}
+
+struct Slot {
+    host: usize,
+    wake: Duration,
+    task: Task,
+}
+
+impl Executor {
+    pub(super) fn new(sim: Sim) -> Executor {
+        Executor { sim, tasks: Vec::new() }
+    }
+
+    pub(super) fn spawn(&mut self, host: usize, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.push(Slot { host, wake: Duration::ZERO, task: Box::pin(task) });
+    }
+
+    /// Drops every task of a host where it stands.
+    pub(super) fn kill(&mut self, host: usize) {
+        self.tasks.retain(|slot| slot.host != host);
+    }
+
+    /// Polls one task that is due, chosen by chance; moves time when none is due. False when there are no tasks.
+    pub(super) fn step(&mut self) -> bool {
+        let Some(soonest) = self.tasks.iter().map(|slot| slot.wake).min() else { return false };
+        let chosen = {
+            let mut state = self.sim.state();
+            state.now = state.now.max(soonest);
+            state.step += 1;
+            let now = state.now;
+            let due: Vec<usize> = (0..self.tasks.len()).filter(|at| self.tasks[*at].wake <= now).collect();
+            due[state.rng.below(due.len() as u64) as usize]
+        };
+        let slot = &mut self.tasks[chosen];
+        let done = slot.task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        if done {
+            self.tasks.remove(chosen);
+        } else {
+            slot.wake = self.sim.state().wake;
+        }
+        true
+    }
+
+    pub(super) fn steps(&self) -> u64 {
+        self.sim.state().step
+    }
+}

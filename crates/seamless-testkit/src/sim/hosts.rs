@@ -1,0 +1,590 @@
+//! One run: hosts, people, crashes, then calm, then judgement.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use seamless_core::envelope::{Hasher, Identity, RowSeal, Sealer};
+use seamless_core::mapping::{Compare, FieldKind, FieldMapping, OptionMap, SideMapping};
+use seamless_core::memory::{MemoryBus, MemoryStore};
+use seamless_core::pipeline::{
+    Applier, Direction, Engine, EntityModel, FieldSpec, MatchField, MatchRule, Mistakes, Normaliser, PollStep,
+    Poller, ReferenceSpec, Resolver, SideSpec, SyncSpec, System as EngineSystem, Timings, WriteBacker,
+};
+use seamless_core::{Bus, BusLimits, Fields, KeyProvider, Keyset, Scan, Side, StateStore, SyncId, SystemId, Table, Value};
+
+use super::chaos::{ChaosBus, ChaosStore};
+use super::checks::{self, Violation};
+use super::executor::{Executor, Sim};
+use super::plan::Plan;
+use super::rng::{Rng, SharedRng};
+use super::world::{Connector, STALE_READ_MAX, World, capabilities};
+use super::Outcome;
+
+/// Longest run before a lack of rest counts as a failure, in steps after the faults stopped.
+const CALM_STEPS_MAX: u64 = 400_000;
+/// Longest virtual time to come to rest.
+const CALM_TIME_MAX: Duration = Duration::from_secs(120);
+
+const SYSTEMS: [&str; 2] = ["psa", "crm"];
+
+struct Run {
+    plan: Arc<Plan>,
+    mistakes: Mistakes,
+    sim: Sim,
+    world: Arc<Mutex<World>>,
+    store: Arc<MemoryStore>,
+    bus: Arc<MemoryBus>,
+    keys: Arc<Keyset>,
+    /// Finished polls by system and entity.
+    polls: Arc<Mutex<BTreeMap<(String, String), u64>>>,
+}
+
+pub(super) fn simulate(plan: Plan, mistakes: Mistakes, keep_trace: bool) -> Outcome {
+    let seed = plan.seed;
+    let sim = Sim::new(seed, plan.stalls, Duration::from_millis(900), keep_trace);
+    let limits = BusLimits {
+        body_bytes_max: 1 << 20,
+        publish_batch_max: 100,
+        receive_batch_max: 100,
+        lock_duration: Duration::from_millis(400),
+        lanes: false,
+    };
+    let mut rng = Rng::new(seed ^ 0xbeef);
+    let keys = Keyset::generate(&SharedRng(Mutex::new(Rng::new(seed ^ 0x6b65))));
+    let Ok(keys) = keys else { return refused(seed, "no keyset") };
+    let run = Run {
+        bus: Arc::new(MemoryBus::with_limits(Arc::new(sim.clone()), limits, 100_000)),
+        plan: Arc::new(plan),
+        mistakes,
+        world: Arc::new(Mutex::new(World::new())),
+        store: Arc::new(MemoryStore::new()),
+        keys: Arc::new(keys),
+        polls: Arc::new(Mutex::new(BTreeMap::new())),
+        sim,
+    };
+    run.populate(&mut rng);
+    let mut executor = Executor::new(run.sim.clone());
+    for host in 0..run.plan.hosts {
+        run.start(&mut executor, host, rng.next());
+    }
+    let crashes = run.storm(&mut executor, &mut rng);
+    let violation = run.violation().or_else(|| run.come_to_rest(&mut executor, &mut rng));
+    let (hash, trace) = {
+        let mut state = run.sim.state();
+        (state.hash, state.trace.take().unwrap_or_default())
+    };
+    let open_window = run.world.lock().unwrap_or_else(PoisonError::into_inner).open_window;
+    Outcome { seed, violation, trace_hash: hash, steps: executor.steps(), crashes, open_window, trace }
+}
+
+fn refused(seed: u64, why: &str) -> Outcome {
+    let violation = Some(Violation::new("setup", why.to_owned()));
+    Outcome { seed, violation, trace_hash: 0, steps: 0, crashes: 0, open_window: 0, trace: Vec::new() }
+}
+
+impl Run {
+    fn world(&self) -> std::sync::MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn violation(&self) -> Option<Violation> {
+        self.world().violation.clone()
+    }
+
+    /// People and faults, until the events are used up.
+    fn storm(&self, executor: &mut Executor, rng: &mut Rng) -> u64 {
+        let mut crashes = 0;
+        let mut restarts: Vec<(Duration, usize)> = Vec::new();
+        let mut next_event = self.sim.now();
+        let mut events = 0;
+        while events < self.plan.events && self.violation().is_none() {
+            let now = self.sim.now();
+            if now >= next_event {
+                events += 1;
+                next_event = now + Duration::from_micros(rng.between(200, 18_000));
+                if rng.per_mille(self.plan.crashes) {
+                    let host = rng.below(self.plan.hosts as u64) as usize;
+                    if !restarts.iter().any(|(_, down)| *down == host) {
+                        crashes += 1;
+                        self.sim.note(|| format!("crash of host {host}"));
+                        executor.kill(host);
+                        restarts.push((now + Duration::from_millis(rng.below(150)), host));
+                    }
+                }
+                if rng.per_mille(self.plan.edits) {
+                    self.person(rng, now);
+                }
+            }
+            let due: Vec<usize> = restarts.iter().filter(|(at, _)| *at <= now).map(|(_, host)| *host).collect();
+            restarts.retain(|(at, _)| *at > now);
+            for host in due {
+                self.start(executor, host, rng.next());
+            }
+            if !executor.step() {
+                // Every host is down: time goes on until one comes back.
+                let next = restarts.iter().map(|(at, _)| *at).min().unwrap_or(now + Duration::from_millis(1));
+                self.sim.state().now = next;
+            }
+        }
+        for (_, host) in restarts {
+            self.start(executor, host, rng.next());
+        }
+        crashes
+    }
+
+    /// No more faults: everything must settle, be right, and stay so.
+    fn come_to_rest(&self, executor: &mut Executor, _: &mut Rng) -> Option<Violation> {
+        self.sim.state().calm = true;
+        let started = (executor.steps(), self.sim.now());
+        let mut quiet_since: Option<(u64, BTreeMap<(String, String), u64>)> = None;
+        loop {
+            for _ in 0..200 {
+                executor.step();
+            }
+            if let Some(violation) = self.violation() {
+                return Some(violation);
+            }
+            let writes: u64 = self.world().systems.iter().map(|system| system.writes).sum();
+            if self.at_rest() {
+                match &quiet_since {
+                    Some((then, polls)) if *then == writes => {
+                        if self.polled_since(polls, 3) {
+                            break;
+                        }
+                    }
+                    _ => quiet_since = Some((writes, self.polls())),
+                }
+            } else {
+                quiet_since = None;
+            }
+            if executor.steps() - started.0 > CALM_STEPS_MAX || self.sim.now() - started.1 > CALM_TIME_MAX {
+                return Some(Violation::new("I3", format!("no rest: {}", self.unrest())));
+            }
+        }
+        let world = self.world();
+        checks::judge(&world, &self.store, &self.bus, &self.engine_parts(), &self.plan)
+    }
+
+    fn polls(&self) -> BTreeMap<(String, String), u64> {
+        self.polls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn polled_since(&self, before: &BTreeMap<(String, String), u64>, times: u64) -> bool {
+        let now = self.polls();
+        !now.is_empty() && now.iter().all(|(key, count)| *count >= before.get(key).copied().unwrap_or(0) + times)
+    }
+
+    fn at_rest(&self) -> bool {
+        !self.world().pending() && self.unrest().is_empty()
+    }
+
+    fn unrest(&self) -> String {
+        let mut what = Vec::new();
+        for system in SYSTEMS {
+            let depth = ready(self.bus.depth(system)).and_then(Result::ok).unwrap_or(u64::MAX);
+            if depth > 0 {
+                what.push(format!("{depth} message(s) to {system}"));
+            }
+        }
+        for table in [Table::Intent, Table::Hint, Table::WriteBack] {
+            let count = ready(self.store.count(table, "")).and_then(Result::ok).unwrap_or(u64::MAX);
+            if count > 0 {
+                let keys: Vec<String> = all_rows(&self.store, table).into_iter().map(|(key, _)| key).collect();
+                what.push(format!("{count} {table:?} row(s) {keys:?}"));
+            }
+        }
+        if !what.is_empty() {
+            let claims: Vec<String> = all_rows(&self.store, Table::Claim)
+                .into_iter()
+                .map(|(key, row)| format!("{key}@{} {}", row.version, String::from_utf8_lossy(&row.value)))
+                .collect();
+            what.push(format!("claims {claims:?}"));
+        }
+        what.join(", ")
+    }
+
+    /// The first records, and twins among them.
+    fn populate(&self, rng: &mut Rng) {
+        let now = self.sim.now();
+        for _ in 0..self.plan.records {
+            self.new_account(rng, now);
+        }
+        for _ in 0..self.plan.records / 3 {
+            self.new_contact(rng, now);
+        }
+    }
+
+    fn person(&self, rng: &mut Rng, now: Duration) {
+        match rng.below(100) {
+            0..8 => self.new_account(rng, now),
+            8..14 => self.new_contact(rng, now),
+            _ => self.edit(rng, now),
+        }
+    }
+
+    fn new_account(&self, rng: &mut Rng, now: Duration) {
+        let mut world = self.world();
+        world.next_edit += 1;
+        let number = world.next_edit;
+        let side = rng.below(2) as usize;
+        let fields = |world: &mut World, rng: &mut Rng, side: usize| {
+            let mut fields = Fields::from([
+                ("name".to_owned(), Value::from(format!("MARKER name {number}").as_str())),
+                ("postal".to_owned(), Value::from(format!("P{number}").as_str())),
+            ]);
+            for field in ["phone", "title", "note", "kind"] {
+                if rng.per_mille(600) {
+                    world.next_edit += 1;
+                    fields.insert(field.to_owned(), value_of(field, side, world.next_edit, self.plan.few_values, rng));
+                }
+            }
+            fields
+        };
+        let first = fields(&mut world, rng, side);
+        let id = world.create(side, "account", first, now, &self.plan);
+        self.sim.note(|| format!("person creates account {side}/{id}"));
+        if rng.per_mille(self.plan.twins) {
+            let other = if rng.per_mille(750) { 1 - side } else { side };
+            let second = fields(&mut world, rng, other);
+            let id = world.create(other, "account", second, now, &self.plan);
+            self.sim.note(|| format!("person creates twin account {other}/{id}"));
+        }
+        if rng.per_mille(150) {
+            let parent = pick(&world, side, "account", rng);
+            if let Some(parent) = parent.filter(|parent| *parent != id) {
+                let value = Value::from(parent.to_string().as_str());
+                world.edit(side, "account", id, "parent", value, now, Duration::ZERO, &self.plan);
+            }
+        }
+    }
+
+    fn new_contact(&self, rng: &mut Rng, now: Duration) {
+        let mut world = self.world();
+        let side = rng.below(2) as usize;
+        let Some(account) = pick(&world, side, "account", rng) else { return };
+        world.next_edit += 1;
+        let number = world.next_edit;
+        let fields = Fields::from([
+            ("email".to_owned(), Value::from(format!("m{number}@x.test").as_str())),
+            ("last".to_owned(), Value::from(format!("MARKER last {number}").as_str())),
+            ("account".to_owned(), Value::from(account.to_string().as_str())),
+            ("note".to_owned(), Value::from(format!("c{number}").as_str())),
+        ]);
+        let id = world.create(side, "contact", fields, now, &self.plan);
+        self.sim.note(|| format!("person creates contact {side}/{id} of account {account}"));
+    }
+
+    fn edit(&self, rng: &mut Rng, now: Duration) {
+        let mut world = self.world();
+        let side = rng.below(2) as usize;
+        let entity = if rng.per_mille(250) { "contact" } else { "account" };
+        let Some(id) = pick(&world, side, entity, rng) else { return };
+        let field = if self.plan.clear_xrefs && rng.per_mille(60) {
+            "xref"
+        } else if entity == "contact" {
+            "note"
+        } else {
+            rng.pick(&["phone", "title", "note", "note", "kind", "title"]).copied().unwrap_or("note")
+        };
+        world.next_edit += 1;
+        let number = world.next_edit;
+        let value = if field == "xref" {
+            Value::Null
+        } else if rng.per_mille(250) {
+            // Back to something it held before.
+            let record = world.systems[side].tables.get(entity).and_then(|table| table.get(&id));
+            let earlier: Vec<Value> = record
+                .into_iter()
+                .flat_map(|record| &record.history)
+                .filter(|change| change.field == field)
+                .map(|change| change.value.clone())
+                .collect();
+            rng.pick(&earlier).cloned().unwrap_or_else(|| value_of(field, side, number, self.plan.few_values, rng))
+        } else {
+            value_of(field, side, number, self.plan.few_values, rng)
+        };
+        let delay = Duration::from_micros(rng.below(self.plan.commit_delay_max.as_micros() as u64 + 1));
+        self.sim.note(|| {
+            format!("person edits {entity} {side}/{id} {field}={}", value.to_plain().unwrap_or_default())
+        });
+        world.edit(side, entity, id, field, value, now, delay, &self.plan);
+    }
+
+    fn engine_parts(&self) -> checks::Parts {
+        checks::Parts { syncs: self.syncs(), rows: self.row_seal(0) }
+    }
+
+    fn identity() -> Identity {
+        Identity { environment: "sim".into(), tenant: "sim".into() }
+    }
+
+    fn row_seal(&self, seed: u64) -> RowSeal {
+        let random = Arc::new(SharedRng(Mutex::new(Rng::new(seed))));
+        RowSeal::new(self.keys.clone(), random, Run::identity())
+    }
+
+    fn syncs(&self) -> BTreeMap<SyncId, Arc<SyncSpec>> {
+        let owner = if self.plan.owner_first { Side::A } else { Side::B };
+        let side = |system: usize, mapping: SideMapping| SideSpec {
+            system: SystemId::from(SYSTEMS[system]),
+            mapping,
+            capabilities: capabilities(&self.plan, system),
+        };
+        let sync = |model: EntityModel, mappings: [SideMapping; 2]| {
+            let [a, b] = mappings;
+            let id = SyncId::from(model.name.as_str());
+            let spec = SyncSpec {
+                id: id.clone(),
+                model,
+                sides: [side(0, a), side(1, b)],
+                direction: Direction::TwoWay,
+                owner,
+                first_merge_accepted: true,
+            };
+            (id, Arc::new(spec))
+        };
+        BTreeMap::from([
+            sync(account_model(), [account_mapping(0), account_mapping(1)]),
+            sync(contact_model(), [contact_mapping(), contact_mapping()]),
+        ])
+    }
+
+    /// Starts the workers of a host. A lone host frees the claims that its dead self left.
+    fn start(&self, executor: &mut Executor, host: usize, seed: u64) {
+        let random = Arc::new(SharedRng(Mutex::new(Rng::new(seed))));
+        let keys: Arc<dyn KeyProvider> = self.keys.clone();
+        let (Ok(index), Ok(sealer)) = (keys.index(), Sealer::new(keys.clone(), random.clone(), Run::identity())) else {
+            return;
+        };
+        let connector = |system| {
+            Arc::new(Connector {
+                world: self.world.clone(),
+                sim: self.sim.clone(),
+                plan: self.plan.clone(),
+                system,
+            })
+        };
+        let systems = (0..2)
+            .map(|system| {
+                let connector = connector(system);
+                (SystemId::from(SYSTEMS[system]), EngineSystem { source: connector.clone(), target: connector })
+            })
+            .collect();
+        let engine = Arc::new(Engine {
+            syncs: self.syncs(),
+            systems,
+            store: Arc::new(ChaosStore {
+                inner: self.store.clone(),
+                sim: self.sim.clone(),
+                world: self.world.clone(),
+                rows: self.row_seal(seed ^ 2),
+            }),
+            bus: Arc::new(ChaosBus { inner: self.bus.clone(), sim: self.sim.clone(), plan: self.plan.clone() }),
+            clock: Arc::new(self.sim.clone()),
+            random,
+            sealer,
+            rows: self.row_seal(seed ^ 1),
+            hasher: Hasher::new(&index),
+            timings: Timings {
+                stale_read_max: STALE_READ_MAX,
+                send_within: Duration::from_millis(200),
+                claim_lease: Duration::from_millis(500),
+                defer_min: Duration::from_millis(8),
+                defer_max: Duration::from_millis(400),
+            },
+            counters: Default::default(),
+            mistakes: self.mistakes,
+            used: AtomicBool::new(false),
+        });
+        self.sim.note(|| format!("host {host} starts"));
+        if self.plan.hosts == 1 {
+            let engine = engine.clone();
+            let sim = self.sim.clone();
+            // The embedded store is exclusive: whoever held a claim is dead.
+            let mut freeing = Executor::new(sim);
+            freeing.spawn(0, async move {
+                drop(engine.release_stale_claims().await);
+            });
+            while freeing.step() {}
+        }
+        self.spawn_workers(executor, host, &engine);
+    }
+
+    fn spawn_workers(&self, executor: &mut Executor, host: usize, engine: &Arc<Engine>) {
+        for mut poller in Poller::all(engine) {
+            let (sim, plan, polls) = (self.sim.clone(), self.plan.clone(), self.polls.clone());
+            executor.spawn(host, async move {
+                loop {
+                    match poller.step().await {
+                        Ok(PollStep::Page { .. }) => {}
+                        Ok(PollStep::End { .. }) => {
+                            let key = (poller.system().to_string(), poller.entity().to_owned());
+                            *polls.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default() += 1;
+                            sim.wait(plan.poll_every).await;
+                        }
+                        Ok(PollStep::Elsewhere) | Err(_) => sim.wait(Duration::from_millis(30)).await,
+                    }
+                }
+            });
+        }
+        for system in SYSTEMS {
+            for _ in 0..self.plan.appliers {
+                let (sim, engine) = (self.sim.clone(), engine.clone());
+                executor.spawn(host, async move {
+                    let Ok(applier) = Applier::new(&engine, &SystemId::from(system)).await else { return };
+                    loop {
+                        match applier.step(Duration::ZERO).await {
+                            Ok(step) if step.taken > step.deferred => {}
+                            Ok(_) => sim.wait(Duration::from_millis(6)).await,
+                            Err(error) => {
+                                sim.note(|| format!("applier: {error}"));
+                                sim.wait(Duration::from_millis(20)).await;
+                            }
+                        }
+                    }
+                });
+            }
+        }
+        let (sim, resolver) = (self.sim.clone(), Resolver::new(engine));
+        executor.spawn(host, async move {
+            loop {
+                let step = resolver.step().await;
+                drop(step);
+                sim.wait(Duration::from_millis(25)).await;
+            }
+        });
+        for sync in engine.syncs.keys() {
+            for side in Side::BOTH {
+                let (sim, backer, sync) = (self.sim.clone(), WriteBacker::new(engine), sync.clone());
+                executor.spawn(host, async move {
+                    loop {
+                        let step = backer.step(&sync, side).await;
+                        drop(step);
+                        sim.wait(Duration::from_millis(15)).await;
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// The value of a future that never waits.
+pub(super) fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    match future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+        std::task::Poll::Ready(value) => Some(value),
+        std::task::Poll::Pending => None,
+    }
+}
+
+pub(super) fn all_rows(store: &MemoryStore, table: Table) -> Vec<(String, seamless_core::Row)> {
+    let scan = Scan { table, prefix: String::new(), after: None, limit: usize::MAX };
+    ready(store.scan(&scan)).and_then(Result::ok).unwrap_or_default()
+}
+
+fn pick(world: &World, side: usize, entity: &str, rng: &mut Rng) -> Option<u64> {
+    let ids: Vec<u64> = world.records(side, entity).map(|(id, _)| *id).collect();
+    rng.pick(&ids).copied()
+}
+
+/// What a person types. Titles exceed the first system's length; one option exists in the second system only.
+fn value_of(field: &str, side: usize, number: u64, few: bool, rng: &mut Rng) -> Value {
+    let number = if few { rng.below(3) } else { number };
+    match field {
+        "phone" if side == 1 => Value::from(format!("+1 ({number}) 555").as_str()),
+        "phone" => Value::from(format!("1{number}555").as_str()),
+        "title" if side == 1 => Value::from(format!("t{number:04} long title").as_str()),
+        "title" => Value::from(format!("t{number:04}").as_str()),
+        "kind" if side == 1 => Value::from(["x", "y", "z"][rng.below(3) as usize]),
+        "kind" => Value::Int(rng.between(1, 2) as i64),
+        _ => Value::from(format!("v{number}").as_str()),
+    }
+}
+
+fn account_model() -> EntityModel {
+    let phone = FieldSpec { compare: Compare::PhoneDigits, ..FieldSpec::default() };
+    let parent = FieldSpec {
+        reference: Some(ReferenceSpec { entity: "account".into(), required: false }),
+        ..FieldSpec::default()
+    };
+    let plain = FieldSpec::default;
+    EntityModel {
+        name: "account".into(),
+        fields: BTreeMap::from([
+            ("name".into(), plain()),
+            ("postal".into(), plain()),
+            ("phone".into(), phone),
+            ("title".into(), plain()),
+            ("note".into(), plain()),
+            ("kind".into(), plain()),
+            ("parent".into(), parent),
+        ]),
+        match_rules: vec![MatchRule {
+            name: "name+postal".into(),
+            fields: vec![
+                MatchField { field: "name".into(), normalise: Normaliser::Text },
+                MatchField { field: "postal".into(), normalise: Normaliser::Text },
+            ],
+        }],
+        identity: vec!["name".into()],
+    }
+}
+
+fn account_mapping(system: usize) -> SideMapping {
+    let mut title = FieldMapping::text("title");
+    let mut kind = FieldMapping::choice("kind", OptionMap::of([("x", "x"), ("y", "y"), ("z", "z")]));
+    if system == 0 {
+        title = title.max(5);
+        title.truncate = true;
+        kind = FieldMapping::choice("kind", OptionMap::of([("x", 1_i64), ("y", 2)]).write_fallback("x"));
+    }
+    SideMapping {
+        entity: "account".into(),
+        xref: Some("xref".into()),
+        fields: BTreeMap::from([
+            ("name".into(), FieldMapping::text("name")),
+            ("postal".into(), FieldMapping::text("postal")),
+            ("phone".into(), FieldMapping::text("phone")),
+            ("title".into(), title),
+            ("note".into(), FieldMapping::text("note")),
+            ("kind".into(), kind),
+            ("parent".into(), FieldMapping::reference("parent", FieldKind::Text)),
+        ]),
+    }
+}
+
+fn contact_model() -> EntityModel {
+    let account = FieldSpec {
+        reference: Some(ReferenceSpec { entity: "account".into(), required: true }),
+        ..FieldSpec::default()
+    };
+    EntityModel {
+        name: "contact".into(),
+        fields: BTreeMap::from([
+            ("email".into(), FieldSpec { compare: Compare::IgnoreCase, ..FieldSpec::default() }),
+            ("last".into(), FieldSpec::default()),
+            ("note".into(), FieldSpec::default()),
+            ("account".into(), account),
+        ]),
+        match_rules: vec![MatchRule {
+            name: "email".into(),
+            fields: vec![MatchField { field: "email".into(), normalise: Normaliser::Email }],
+        }],
+        identity: vec!["last".into(), "account".into()],
+    }
+}
+
+fn contact_mapping() -> SideMapping {
+    SideMapping {
+        entity: "contact".into(),
+        xref: Some("xref".into()),
+        fields: BTreeMap::from([
+            ("email".into(), FieldMapping::text("email")),
+            ("last".into(), FieldMapping::text("last")),
+            ("note".into(), FieldMapping::text("note")),
+            ("account".into(), FieldMapping::reference("account", FieldKind::Text)),
+        ]),
+    }
+}

@@ -1,0 +1,48 @@
+//! Deterministic simulation: the real intake, apply, resolve and write-back code on virtual time, against two simulated systems, with crashes at
+//! every await, lost answers, late stamps, search lag, doubled and reordered deliveries, and two hosts.
+//!
+//! One seed is one run: [`run`] is a pure function of the seed and the planted mistake. What a run does is drawn from the seed
+//! ([`Plan`]); what is right is judged by [`checks`] from the simulated systems' own history, never from the engine's books.
+
+mod checks;
+mod chaos;
+mod executor;
+mod hosts;
+mod plan;
+mod rng;
+mod world;
+
+pub use checks::Violation;
+pub use plan::Plan;
+pub use rng::Rng;
+
+use seamless_core::pipeline::Mistakes;
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// What went wrong, if anything.
+    pub violation: Option<Violation>,
+    /// Hash over everything that happened: same seed and code, same hash.
+    pub trace_hash: u64,
+    /// Steps of the scheduler.
+    pub steps: u64,
+    /// Crashes.
+    pub crashes: u64,
+    /// Edits overwritten in the open window (R7), which no compare-and-set could prevent.
+    pub open_window: u64,
+    /// What happened, line by line; only kept by [`trace`].
+    pub trace: Vec<String>,
+}
+
+/// Runs a seed.
+pub fn run(seed: u64, mistakes: Mistakes) -> Outcome {
+    hosts::simulate(Plan::of(seed), mistakes, false)
+}
+
+/// Runs a seed and keeps its trace.
+pub fn trace(seed: u64, mistakes: Mistakes) -> Outcome {
+    hosts::simulate(Plan::of(seed), mistakes, true)
+}

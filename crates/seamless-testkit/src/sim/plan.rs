@@ -1,0 +1,95 @@
+//! What a run does, drawn from its seed (swarm: every seed has its own mix).
+
+use std::time::Duration;
+
+use super::rng::Rng;
+
+/// The configuration of one run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The seed.
+    pub seed: u64,
+    /// Hosts sharing store and bus.
+    pub hosts: usize,
+    /// Appliers a host and system.
+    pub appliers: usize,
+    /// Records at the start.
+    pub records: usize,
+    /// Events (edits, creates, crashes, worker steps) before the faults stop.
+    pub events: u64,
+    /// Share of events that are people's edits, per mille.
+    pub edits: u64,
+    /// Share of events that crash a host, per mille.
+    pub crashes: u64,
+    /// Share of reads that fail, per mille.
+    pub read_faults: u64,
+    /// Share of writes with a lost answer, a refusal or a ghost, per mille.
+    pub write_faults: u64,
+    /// Share of awaits that take long enough for a lease to end, per mille.
+    pub stalls: u64,
+    /// Share of publishes that are doubled, per mille.
+    pub doubles: u64,
+    /// Late visibility of people's edits.
+    pub commit_delay_max: Duration,
+    /// Stamp resolution.
+    pub granularity: Duration,
+    /// Overlap of the cursor: covers delay and resolution.
+    pub overlap: Duration,
+    /// How long `find` lags.
+    pub search_lag: Duration,
+    /// How long a lost call can still land.
+    pub settle_after: Duration,
+    /// Second system has compare-and-set.
+    pub second_has_cas: bool,
+    /// The systems tell the time with each list.
+    pub server_time: bool,
+    /// Which side is the first system of the sync (owner): Autotask-like.
+    pub owner_first: bool,
+    /// Values people choose from are few, so that reverts and equal edits are common.
+    pub few_values: bool,
+    /// People clear cross-references now and then.
+    pub clear_xrefs: bool,
+    /// Share of creates that make a twin on the other side.
+    pub twins: u64,
+    /// Page size of the systems.
+    pub page: usize,
+    /// Pause between polls.
+    pub poll_every: Duration,
+}
+
+impl Plan {
+    /// Draws a plan.
+    pub fn of(seed: u64) -> Plan {
+        let mut rng = Rng::new(seed ^ 0x5ea3_1e55);
+        let millis = Duration::from_millis;
+        let granularity = millis(*rng.pick(&[1, 1, 50, 200]).unwrap_or(&1));
+        let commit_delay_max = millis(*rng.pick(&[0, 20, 150, 400]).unwrap_or(&0));
+        let clustered = rng.per_mille(300);
+        Plan {
+            seed,
+            hosts: if rng.per_mille(400) { 2 } else { 1 },
+            appliers: rng.between(1, 2) as usize,
+            records: rng.between(4, 12) as usize,
+            events: 300,
+            edits: *rng.pick(&[60, 150, 300]).unwrap_or(&150),
+            crashes: *rng.pick(&[0, 5, 20]).unwrap_or(&5),
+            read_faults: *rng.pick(&[0, 10, 60]).unwrap_or(&10),
+            write_faults: *rng.pick(&[0, 50, 250]).unwrap_or(&50),
+            stalls: *rng.pick(&[0, 2, 8]).unwrap_or(&2),
+            doubles: *rng.pick(&[0, 50, 200]).unwrap_or(&50),
+            commit_delay_max,
+            granularity,
+            overlap: commit_delay_max + granularity + millis(120),
+            search_lag: millis(*rng.pick(&[0, 100, 500]).unwrap_or(&0)),
+            settle_after: millis(*rng.pick(&[300, 800]).unwrap_or(&300)),
+            second_has_cas: rng.per_mille(400),
+            server_time: rng.per_mille(700),
+            owner_first: rng.per_mille(700),
+            few_values: rng.per_mille(400) || clustered,
+            clear_xrefs: rng.per_mille(50),
+            twins: *rng.pick(&[0, 100, 400]).unwrap_or(&100),
+            page: rng.between(2, 6) as usize,
+            poll_every: millis(*rng.pick(&[5, 40, 150]).unwrap_or(&40)),
+        }
+    }
+}

@@ -1,0 +1,523 @@
+//! The two simulated systems, with a history of everything that people and the engine did to them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use seamless_core::pipeline::RecordKey;
+use seamless_core::{
+    Capabilities, Effect, EntityInfo, Error, ErrorKind, ExternalKey, Fields, ListRequest, Lookup, NativeRecord, Page,
+    PageToken, Reader, RecordId, Result, Source, Stamp, Target, Timestamp, Value, Write, WriteAction, Written,
+};
+
+use super::checks::Violation;
+use super::executor::Sim;
+use super::plan::Plan;
+
+/// Both systems.
+pub(super) struct World {
+    pub(super) systems: [System; 2],
+    pub(super) violation: Option<Violation>,
+    /// Edits that the engine overwrote although it could not see them (R7's open window).
+    pub(super) open_window: u64,
+    pub(super) next_edit: u64,
+    /// When intents were open, by the store's own commits.
+    pub(super) intents: Vec<OpenIntent>,
+}
+
+/// The life of an intent: what a person edits meanwhile is R7's window or R8's named conflict.
+#[derive(Clone, Debug)]
+pub(super) struct OpenIntent {
+    pub(super) key: String,
+    pub(super) source: RecordKey,
+    pub(super) target: Option<RecordId>,
+    pub(super) fields: Vec<String>,
+    pub(super) from: Duration,
+    pub(super) to: Option<Duration>,
+}
+
+/// One system: the first is Autotask-like (rising numbers, order by id, no compare-and-set), the second a CRM.
+pub(super) struct System {
+    pub(super) tables: BTreeMap<String, BTreeMap<u64, Record>>,
+    pub(super) next_id: u64,
+    pub(super) writes: u64,
+    /// Ghosts: calls that land later.
+    ghosts: Vec<(Duration, Landing)>,
+    /// People's edits that are committed later, with their earlier stamp.
+    late: Vec<(Duration, Late)>,
+}
+
+#[derive(Clone)]
+struct Landing {
+    entity: String,
+    action: WriteAction,
+    sent: Duration,
+}
+
+#[derive(Clone)]
+struct Late {
+    entity: String,
+    id: u64,
+    field: String,
+    value: Value,
+    stamp: Duration,
+}
+
+/// A record with its history.
+#[derive(Clone)]
+pub(super) struct Record {
+    pub(super) fields: Fields,
+    pub(super) stamp: i64,
+    created: i64,
+    pub(super) version: u64,
+    /// Made by the engine.
+    pub(super) by_engine: bool,
+    /// What `find` shows, by when it shows it.
+    indexed: Vec<(Duration, Fields)>,
+    /// Everything a field ever held: when, what, and whether a person put it there.
+    pub(super) history: Vec<Change>,
+}
+
+/// One change of a field.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    pub(super) at: Duration,
+    pub(super) field: String,
+    pub(super) value: Value,
+    pub(super) person: bool,
+    /// Overwritten in the open window: nobody can be blamed for its loss.
+    pub(super) excused: bool,
+}
+
+impl World {
+    pub(super) fn new() -> World {
+        let system = |next_id| System {
+            tables: BTreeMap::new(),
+            next_id,
+            writes: 0,
+            ghosts: Vec::new(),
+            late: Vec::new(),
+        };
+        World { systems: [system(100), system(5_000)], violation: None, open_window: 0, next_edit: 0, intents: Vec::new() }
+    }
+
+    pub(super) fn fail(&mut self, violation: Violation) {
+        self.violation.get_or_insert(violation);
+    }
+
+    /// A person creates a record; returns its id.
+    pub(super) fn create(&mut self, system: usize, entity: &str, fields: Fields, now: Duration, plan: &Plan) -> u64 {
+        self.insert(system, entity, fields, now, plan, false)
+    }
+
+    fn insert(&mut self, system: usize, entity: &str, fields: Fields, now: Duration, plan: &Plan, engine: bool) -> u64 {
+        let lag = if plan.search_lag.is_zero() { Duration::ZERO } else { plan.search_lag / (1 + (now.as_micros() as u32 % 3)) };
+        let system = &mut self.systems[system];
+        let id = system.next_id;
+        system.next_id += 1;
+        let stamp = floor(now, plan);
+        let history = fields
+            .iter()
+            .map(|(field, value)| Change { at: now, field: field.clone(), value: value.clone(), person: !engine, excused: false })
+            .collect();
+        let record = Record {
+            indexed: vec![(now + lag, fields.clone())],
+            fields,
+            stamp,
+            created: stamp,
+            version: 1,
+            by_engine: engine,
+            history,
+        };
+        system.tables.entry(entity.to_owned()).or_default().insert(id, record);
+        id
+    }
+
+    /// A person edits one field; it may become visible later, under its earlier stamp.
+    pub(super) fn edit(
+        &mut self,
+        system: usize,
+        entity: &str,
+        id: u64,
+        field: &str,
+        value: Value,
+        now: Duration,
+        delay: Duration,
+        plan: &Plan,
+    ) {
+        let late =
+            Late { entity: entity.to_owned(), id, field: field.to_owned(), value, stamp: now };
+        if delay.is_zero() {
+            self.land_edit(system, late, now, plan);
+        } else {
+            self.systems[system].late.push((now + delay, late));
+        }
+    }
+
+    fn land_edit(&mut self, system: usize, late: Late, now: Duration, plan: &Plan) {
+        let Some(record) = self.systems[system].tables.get_mut(&late.entity).and_then(|table| table.get_mut(&late.id)) else {
+            return;
+        };
+        let stamp = floor(late.stamp, plan);
+        record.set(&late.field, late.value, now, stamp, true, plan);
+    }
+
+    /// Everything that was to land by now lands.
+    pub(super) fn settle(&mut self, now: Duration, plan: &Plan) {
+        for system in 0..2 {
+            let mut due = Vec::new();
+            self.systems[system].late.retain(|(at, late)| {
+                if *at <= now {
+                    due.push((*at, late.clone()));
+                }
+                *at > now
+            });
+            for (at, late) in due {
+                self.land_edit(system, late, at, plan);
+            }
+            let mut ghosts = Vec::new();
+            self.systems[system].ghosts.retain(|(at, landing)| {
+                if *at <= now {
+                    ghosts.push(landing.clone());
+                }
+                *at > now
+            });
+            for landing in ghosts {
+                let landed = self.apply(system, &landing, now, plan);
+                drop(landed);
+            }
+        }
+    }
+
+    /// Whether something is still to land by itself.
+    pub(super) fn pending(&self) -> bool {
+        self.systems.iter().any(|system| !system.late.is_empty() || !system.ghosts.is_empty())
+    }
+
+    /// A write of the engine lands.
+    fn apply(&mut self, system: usize, landing: &Landing, now: Duration, plan: &Plan) -> Result<RecordId> {
+        self.systems[system].writes += 1;
+        match &landing.action {
+            WriteAction::Create { fields } => {
+                let mut fields = fields.clone();
+                if system == 0
+                    && let Some(phone) = fields.get_mut("phone")
+                {
+                    *phone = only_digits(phone);
+                }
+                let id = self.insert(system, &landing.entity, fields, now, plan, true);
+                Ok(RecordId(id.to_string()))
+            }
+            WriteAction::Update { current, fields } => {
+                let id: u64 = current.id.0.parse().unwrap_or_default();
+                let cas = plan.second_has_cas && system == 1;
+                let record = self.systems[system].tables.get_mut(&landing.entity).and_then(|table| table.get_mut(&id));
+                let Some(record) = record else {
+                    return Err(Error::new(ErrorKind::NotFound, "no such record"));
+                };
+                if cas && version_of(current) != record.version {
+                    return Err(Error::conflict("the record has changed"));
+                }
+                let stamp = floor(now, plan);
+                let mut problem = None;
+                let mut overwritten = 0;
+                for (field, value) in fields.iter().filter(|(field, _)| *field != "xref") {
+                    let (read, held) = (current.fields.get(field), record.fields.get(field));
+                    if read == Some(value) {
+                        problem = Some(Violation::new("I13", format!("{field} was written although it held that value")));
+                    }
+                    if read != held {
+                        // Somebody edited it after we read it: the open window, if the call was sent in time.
+                        overwritten += 1;
+                        if let Some(change) = record.history.iter_mut().rev().find(|change| change.field == *field) {
+                            change.excused = true;
+                        }
+                        if landing.sent.saturating_sub(read_at(current)) > STALE_READ_MAX {
+                            let what = format!("{field} was overwritten by a write sent long after its read");
+                            problem = Some(Violation::new("I14", what));
+                        }
+                    }
+                }
+                for (field, value) in fields {
+                    // The first system writes telephone numbers its own way.
+                    let digits = system == 0 && field == "phone";
+                    let value = if digits { only_digits(value) } else { value.clone() };
+                    record.set(field, value, now, stamp, false, plan);
+                }
+                self.open_window += overwritten;
+                if let Some(problem) = problem {
+                    self.fail(problem);
+                }
+                Ok(current.id.clone())
+            }
+            WriteAction::Delete { .. } => {
+                self.fail(Violation::new("I13", "the engine deleted a record".into()));
+                Err(Error::invalid("deletes are off"))
+            }
+        }
+    }
+
+    pub(super) fn records(&self, system: usize, entity: &str) -> impl Iterator<Item = (&u64, &Record)> {
+        self.systems[system].tables.get(entity).into_iter().flatten()
+    }
+}
+
+impl Record {
+    fn set(&mut self, field: &str, value: Value, now: Duration, stamp: i64, person: bool, plan: &Plan) {
+        // Saving a form without changing anything moves the stamp, but is no edit.
+        if self.fields.get(field) != Some(&value) {
+            self.fields.insert(field.to_owned(), value.clone());
+            self.history.push(Change { at: now, field: field.to_owned(), value, person, excused: false });
+        }
+        // Stamps of one record never go back, but may stay the same.
+        self.stamp = self.stamp.max(stamp);
+        self.version += 1;
+        self.indexed.push((now + plan.search_lag, self.fields.clone()));
+        if self.indexed.len() > 8 {
+            self.indexed.remove(0);
+        }
+    }
+
+    /// As read at `now`; the version tells when, so that a write can be held against the age of its read.
+    fn native(&self, id: u64, now: Duration) -> NativeRecord {
+        NativeRecord {
+            id: RecordId(id.to_string()),
+            stamp: Some(Stamp(self.stamp)),
+            created: Some(Stamp(self.created)),
+            version: Some(format!("{}@{}", self.version, now.as_micros())),
+            fields: self.fields.clone(),
+        }
+    }
+
+    /// As the search index shows it now.
+    fn found(&self, now: Duration) -> Option<&Fields> {
+        self.indexed.iter().rev().find(|(at, _)| *at <= now).map(|(_, fields)| fields)
+    }
+}
+
+/// How old a read may be when its write is sent (the engine's `stale_read_max` in these runs).
+pub(super) const STALE_READ_MAX: Duration = Duration::from_millis(100);
+
+fn read_at(record: &NativeRecord) -> Duration {
+    let at = record.version.as_deref().and_then(|version| version.split_once('@')?.1.parse().ok());
+    Duration::from_micros(at.unwrap_or_default())
+}
+
+fn version_of(record: &NativeRecord) -> u64 {
+    record.version.as_deref().and_then(|version| version.split_once('@')?.0.parse().ok()).unwrap_or_default()
+}
+
+fn only_digits(value: &Value) -> Value {
+    Value::text(value.as_text().unwrap_or_default().chars().filter(char::is_ascii_digit).collect::<String>())
+}
+
+fn floor(at: Duration, plan: &Plan) -> i64 {
+    let grain = plan.granularity.as_micros().max(1) as i64;
+    (at.as_micros() as i64).div_euclid(grain) * grain
+}
+
+/// A connector to one of the systems.
+pub(super) struct Connector {
+    pub(super) world: Arc<Mutex<World>>,
+    pub(super) sim: Sim,
+    pub(super) plan: Arc<Plan>,
+    pub(super) system: usize,
+}
+
+impl Connector {
+    fn world(&self) -> MutexGuard<'_, World> {
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        world.settle(self.sim.now(), &self.plan);
+        world
+    }
+
+    fn read_fault(&self) -> Result<()> {
+        let mut state = self.sim.state();
+        if !state.calm && state.rng.per_mille(self.plan.read_faults) {
+            return Err(Error::unavailable("simulated read fault").effect(Effect::NotApplied));
+        }
+        Ok(())
+    }
+}
+
+/// What this run's systems can do.
+pub(super) fn capabilities(plan: &Plan, system: usize) -> Capabilities {
+    Capabilities {
+        incremental: true,
+        cursor_granularity: plan.granularity,
+        cursor_overlap: plan.overlap,
+        external_key: ExternalKey::Searchable,
+        compare_and_set: system == 1 && plan.second_has_cas,
+        ascending_ids: true,
+        find_batch_max: 100,
+        write_concurrency: 1,
+        settle_after: plan.settle_after,
+        search_lag_max: plan.search_lag,
+    }
+}
+
+#[async_trait]
+impl Reader for Connector {
+    fn capabilities(&self, _: &str) -> Capabilities {
+        capabilities(&self.plan, self.system)
+    }
+
+    async fn describe(&self, _: &str) -> Result<EntityInfo> {
+        Ok(EntityInfo::default())
+    }
+
+    async fn fetch(&self, entity: &str, ids: &[RecordId]) -> Result<Vec<NativeRecord>> {
+        self.sim.pause().await;
+        self.read_fault()?;
+        let records: Vec<NativeRecord> = {
+            let now = self.sim.now();
+            let world = self.world();
+            let table = world.systems[self.system].tables.get(entity);
+            ids.iter()
+                .filter_map(|id| {
+                    let id = id.0.parse().ok()?;
+                    Some(table?.get(&id)?.native(id, now))
+                })
+                .collect()
+        };
+        self.sim.pause().await;
+        Ok(records)
+    }
+
+    async fn find(&self, entity: &str, lookups: &[Lookup]) -> Result<Vec<Vec<NativeRecord>>> {
+        self.sim.pause().await;
+        self.read_fault()?;
+        let found: Vec<Vec<NativeRecord>> = {
+            let now = self.sim.now();
+            let world = self.world();
+            let all: Vec<(&u64, &Record)> = world.records(self.system, entity).collect();
+            lookups
+                .iter()
+                .map(|lookup| {
+                    all.iter()
+                        .filter(|(id, record)| match (lookup, record.found(now)) {
+                            (_, None) => false,
+                            (Lookup::AboveId(mark), _) => mark.0.parse::<u64>().is_ok_and(|mark| **id > mark),
+                            (Lookup::Field { field, value }, Some(fields)) => fields.get(field) == Some(value),
+                        })
+                        .map(|(id, record)| record.native(**id, now))
+                        .collect()
+                })
+                .collect()
+        };
+        self.sim.pause().await;
+        Ok(found)
+    }
+
+    async fn ping(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Source for Connector {
+    async fn list(&self, request: &ListRequest) -> Result<Page> {
+        self.sim.pause().await;
+        self.read_fault()?;
+        let page = {
+            let now = self.sim.now();
+            let world = self.world();
+            let since = request.since.map_or(i64::MIN, |stamp| stamp.0);
+            let mut rows: Vec<(i64, u64, NativeRecord)> = world
+                .records(self.system, &request.entity)
+                .filter(|(_, record)| record.stamp >= since || record.created >= since)
+                .map(|(id, record)| (record.stamp, *id, record.native(*id, now)))
+                .collect();
+            // The first system orders by id, the second by stamp and id.
+            if self.system == 1 {
+                rows.sort_by_key(|(stamp, id, _)| (*stamp, *id));
+            }
+            let after = request.after.as_ref().and_then(|token| {
+                let (stamp, id) = token.0.split_once('/')?;
+                Some((stamp.parse::<i64>().ok()?, id.parse::<u64>().ok()?))
+            });
+            let mut rest: Vec<(i64, u64, NativeRecord)> = rows
+                .into_iter()
+                .filter(|(stamp, id, _)| {
+                    after.is_none_or(|(last, last_id)| {
+                        if self.system == 1 { (*stamp, *id) > (last, last_id) } else { *id > last_id }
+                    })
+                })
+                .collect();
+            let more = rest.len() > self.plan.page;
+            rest.truncate(self.plan.page);
+            let next = rest.last().filter(|_| more).map(|(stamp, id, _)| PageToken(format!("{stamp}/{id}")));
+            Page {
+                records: rest.into_iter().map(|(_, _, record)| record).collect(),
+                next,
+                server_time: self.plan.server_time.then(|| Timestamp(floor(now, &self.plan))),
+            }
+        };
+        self.sim.pause().await;
+        Ok(page)
+    }
+}
+
+#[async_trait]
+impl Target for Connector {
+    async fn write(&self, writes: &[Write]) -> Vec<Result<Written>> {
+        let mut outcomes = Vec::with_capacity(writes.len());
+        for write in writes {
+            outcomes.push(self.write_one(write).await);
+        }
+        outcomes
+    }
+}
+
+impl Connector {
+    async fn write_one(&self, write: &Write) -> Result<Written> {
+        self.sim.pause().await;
+        let now = self.sim.now();
+        if now > write.send_by {
+            return Err(Error::unavailable("too late to send").effect(Effect::NotApplied));
+        }
+        let fault = {
+            let mut state = self.sim.state();
+            let faulty = !state.calm && state.rng.per_mille(self.plan.write_faults);
+            if faulty { Some(state.rng.below(4)) } else { None }
+        };
+        let landing = Landing { entity: write.entity.clone(), action: write.action.clone(), sent: now };
+        self.sim.note(|| format!("write {} {} {}", self.system, write.entity, describe(&write.action)));
+        let lost = Err(Error::unavailable("simulated lost answer"));
+        match fault {
+            Some(0) => return Err(Error::unavailable("simulated refusal").effect(Effect::NotApplied)),
+            Some(1) => return lost,
+            Some(2) => {
+                let delay = {
+                    let mut state = self.sim.state();
+                    let most = self.plan.settle_after.as_micros() as u64 * 9 / 10;
+                    Duration::from_micros(state.rng.below(most))
+                };
+                self.world().systems[self.system].ghosts.push((now + delay, landing));
+                self.sim.pause().await;
+                return lost;
+            }
+            _ => {}
+        }
+        let applied = self.world().apply(self.system, &landing, now, &self.plan);
+        self.sim.pause().await;
+        if fault.is_some() && applied.is_ok() {
+            return lost;
+        }
+        applied.map(|id| Written { id })
+    }
+}
+
+fn describe(action: &WriteAction) -> String {
+    let fields = |fields: &Fields| {
+        let all: Vec<String> =
+            fields.iter().map(|(name, value)| format!("{name}={}", value.to_plain().unwrap_or_default())).collect();
+        all.join(" ")
+    };
+    match action {
+        WriteAction::Create { fields: f } => format!("create {}", fields(f)),
+        WriteAction::Update { current, fields: f } => format!("update {} {}", current.id, fields(f)),
+        WriteAction::Delete { id } => format!("delete {id}"),
+    }
+}

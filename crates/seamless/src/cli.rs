@@ -1,0 +1,110 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Keeps accounts, contacts, tickets and opportunities in step between Autotask and another system: no duplicates, no lost edits, no echoes,
+/// and it can say why.
+#[derive(Debug, Parser)]
+#[command(name = "seamless", version, after_help = crate::exit::HELP, max_term_width = 110, propagate_version = true)]
+pub(crate) struct Cli {
+    /// The tenant's configuration.
+    #[arg(long, global = true, value_name = "FILE", default_value = "tenant.toml")]
+    pub(crate) config: PathBuf,
+    /// Print one JSON document instead of text.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// How much to log to stderr. Default: `info` for `run`, `warn` else. Logs never hold record content.
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub(crate) log: Option<LogLevel>,
+    /// How to log.
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Least level that is logged.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogLevel {
+    /// Data loss, or an operator has to act.
+    Error,
+    /// Something goes wrong but is tried again.
+    Warn,
+    /// What the host does.
+    Info,
+    /// How it does it.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Write a commented tenant.toml.
+    Init {
+        /// Ask the live systems of an existing tenant.toml and add their fields and option lists to it, as comments.
+        #[arg(long)]
+        live: bool,
+        /// Name of the tenant.
+        #[arg(long, default_value = "example")]
+        tenant: String,
+    },
+    /// Check configuration, keys, systems and mappings; changes nothing.
+    Check {
+        /// Make no call.
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Keep the systems in step.
+    Run {
+        /// Until nothing is left to do, then exit.
+        #[arg(long)]
+        once: bool,
+        /// Values that differ when records are first linked may be overwritten, however many there are.
+        #[arg(long)]
+        accept: bool,
+    },
+    /// Show where everything stands.
+    Status {
+        /// List records set aside and waiting, at most this many.
+        #[arg(long, value_name = "MAX", num_args = 0..=1, default_missing_value = "50")]
+        parked: Option<usize>,
+    },
+    /// Show what is known of a record and every decision about it, values included.
+    Explain {
+        /// The entity or sync (`account`).
+        entity: String,
+        /// The record (`autotask:17`).
+        #[arg(value_name = "SYSTEM:ID")]
+        record: String,
+    },
+    /// Encryption keys.
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Print the JSON Schema of tenant.toml.
+    Schema,
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Make a keyset. Without it nothing in the data folder can be read: keep a copy in a safe place.
+    Generate {
+        /// Write it to this new file (mode 0600) instead of stdout.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}

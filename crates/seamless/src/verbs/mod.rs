@@ -1,0 +1,33 @@
+//! One module a verb.
+
+mod check;
+mod explain;
+mod init;
+mod keys;
+mod run;
+mod status;
+
+use seamless_host::{Config, config_schema};
+
+use crate::cli::{Cli, Verb};
+use crate::exit::Exit;
+use crate::output::Output;
+use crate::plugins::plugins;
+
+/// Runs the verb.
+pub(crate) async fn run(cli: &Cli, output: &Output) -> anyhow::Result<Exit> {
+    let config = || Config::load(&cli.config);
+    match &cli.verb {
+        Verb::Init { live: false, tenant } => init::write(&cli.config, tenant, output),
+        Verb::Init { live: true, .. } => init::add_live(&config()?, &plugins(), output).await,
+        Verb::Check { offline } => check::check(&config()?, *offline, output).await,
+        Verb::Run { once, accept } => run::run(config()?, *once, *accept, output).await,
+        Verb::Status { parked } => status::status(&config()?, *parked, output).await,
+        Verb::Explain { entity, record } => explain::explain(&config()?, entity, record, output).await,
+        Verb::Keys(verb) => keys::keys(verb, output),
+        Verb::Schema => {
+            output.write(&format!("{}\n", serde_json::to_string_pretty(&config_schema())?))?;
+            Ok(Exit::Done)
+        }
+    }
+}

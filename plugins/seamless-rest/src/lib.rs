@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+
+mod answer;
+mod body;
+mod call;
+mod connector;
+mod find;
+mod json_path;
+pub mod manifest;
+mod page;
+mod plugin;
+mod read;
+mod rows;
+mod settings;
+mod stamp;
+mod template;
+mod write;
+
+pub use manifest::{Manifest, manifest_schema};
+pub use plugin::Rest;
+pub use settings::Settings;
+pub use stamp::StampFormat;
+
+/// The manifest of the sandbox's CRM (`seamless sandbox`, `seamless demo`).
+pub const SANDBOX_CRM: &str = include_str!("../manifests/sandbox-crm.toml");

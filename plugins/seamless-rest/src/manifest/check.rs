@@ -1,0 +1,293 @@
+//! What the types alone cannot say: keys that need each other, placeholders, references. All of it is checked before the
+//! first call, so that a mistake costs a line of text and not a record.
+
+use super::problem::{Problem, hint};
+use super::{AuthKind, Entity, ExternalKeySpec, MANIFEST_VERSION, Manifest, MapSection, Rule};
+use crate::stamp::parse_offset;
+use crate::template::slots;
+
+/// The first mistake, if there is one.
+pub(crate) fn first_problem(manifest: &Manifest) -> Option<Problem> {
+    let mut check = Check {
+        manifest,
+        problems: Vec::new(),
+    };
+    check.top();
+    for (name, entity) in &manifest.entities {
+        check.entity(name, entity);
+    }
+    check.problems.into_iter().next()
+}
+
+pub(crate) struct Check<'a> {
+    manifest: &'a Manifest,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    pub(crate) fn wrong(&mut self, path: &[&str], message: impl Into<String>) {
+        self.problems.push(Problem::new(path, message));
+    }
+
+    pub(crate) fn demand(&mut self, holds: bool, path: &[&str], message: impl Into<String>) {
+        if !holds {
+            self.wrong(path, message);
+        }
+    }
+
+    fn top(&mut self) {
+        let manifest = self.manifest;
+        self.demand(
+            manifest.manifest == MANIFEST_VERSION,
+            &["manifest"],
+            format!(
+                "manifest version {} is not known here; write manifest = {MANIFEST_VERSION}",
+                manifest.manifest
+            ),
+        );
+        if let Some(url) = &manifest.system.base_url {
+            let is_url = url.starts_with("https://") || url.starts_with("http://");
+            self.demand(
+                is_url,
+                &["system", "base_url"],
+                "base_url must start with https:// (or http://)",
+            );
+            let plain = !url.contains(['?', '#', '@']);
+            self.demand(
+                plain,
+                &["system", "base_url"],
+                "base_url must have no query, fragment or credentials",
+            );
+        }
+        if let Some(ping) = &manifest.system.ping {
+            self.path(&["system", "ping"], ping, &[], &[]);
+        }
+        self.auth();
+        let limits = &manifest.limits;
+        self.demand(
+            limits
+                .requests_per_second
+                .is_none_or(|rate| rate.is_finite() && rate > 0.0),
+            &["limits", "requests_per_second"],
+            "requests_per_second must be above 0",
+        );
+        self.demand(
+            (1..=64).contains(&limits.concurrency),
+            &["limits", "concurrency"],
+            "concurrency must be 1 to 64",
+        );
+        self.demand(
+            (1..=10_000).contains(&limits.page_size),
+            &["limits", "page_size"],
+            "page_size must be 1 to 10000",
+        );
+        for (index, rule) in manifest.errors.rules.iter().enumerate() {
+            self.rule(index, rule);
+        }
+        self.demand(
+            !manifest.entities.is_empty(),
+            &["entities"],
+            "the manifest describes no entity",
+        );
+    }
+
+    fn auth(&mut self) {
+        let auth = &self.manifest.auth;
+        if auth.kind == AuthKind::ApiKey {
+            let one = auth.header.is_some() != auth.query.is_some();
+            self.demand(
+                one,
+                &["auth"],
+                "api_key needs either 'header' or 'query', which say where the key goes",
+            );
+            let fits = auth.prefix.is_none() || auth.header.is_some();
+            self.demand(
+                fits,
+                &["auth", "prefix"],
+                "prefix only goes with a key in a header",
+            );
+        } else {
+            for (key, value) in [
+                ("header", &auth.header),
+                ("query", &auth.query),
+                ("prefix", &auth.prefix),
+            ] {
+                self.demand(
+                    value.is_none(),
+                    &["auth", key],
+                    format!("'{key}' only goes with kind = \"api_key\""),
+                );
+            }
+        }
+        let sends_credentials = |name: &String| name.eq_ignore_ascii_case("authorization");
+        if let Some(name) = self
+            .manifest
+            .system
+            .headers
+            .keys()
+            .find(|name| sends_credentials(name))
+        {
+            self.wrong(
+                &["system", "headers", name],
+                "credentials do not belong in a manifest; use [auth]",
+            );
+        }
+    }
+
+    fn rule(&mut self, index: usize, rule: &Rule) {
+        let index = index.to_string();
+        let at = ["errors", "rules", index.as_str()];
+        let subjects =
+            usize::from(rule.header.is_some()) + usize::from(rule.path.is_some()) + usize::from(rule.text);
+        let tests = rule.exists.is_some() || !rule.equals.is_empty() || rule.contains.is_some();
+        self.demand(
+            subjects <= 1,
+            &at,
+            "a rule looks at one of 'header', 'path' and 'text'",
+        );
+        self.demand(
+            subjects == 1 || !tests,
+            &at,
+            "'exists', 'equals' and 'contains' need 'header', 'path' or 'text'",
+        );
+        self.demand(
+            subjects == 0 || tests,
+            &at,
+            "the rule does not say what to look for: 'exists', 'equals' or 'contains'",
+        );
+        self.demand(
+            subjects == 1 || !rule.status.is_empty(),
+            &at,
+            "the rule has no condition",
+        );
+    }
+
+    fn entity(&mut self, name: &str, entity: &Entity) {
+        let at = ["entities", name];
+        if let Some(offset) = &entity.stamp_utc_offset {
+            let message = format!("'{offset}' is no offset; write it like +02:00");
+            self.demand(
+                parse_offset(offset).is_some(),
+                &["entities", name, "stamp_utc_offset"],
+                message,
+            );
+        }
+        let message = "the pattern cannot be read back; it needs at least year, month and day";
+        self.demand(
+            entity.stamp_format.round_trips(),
+            &["entities", name, "stamp_format"],
+            message,
+        );
+        self.list(name, entity, &entity.list);
+        match (&entity.get, &entity.get_many) {
+            (None, None) => self.wrong(
+                &at,
+                "the entity needs 'get' or 'get_many': records are read again before each write",
+            ),
+            (get, many) => {
+                get.iter().for_each(|get| self.get(name, get));
+                many.iter().for_each(|many| self.get_many(name, many));
+            }
+        }
+        if entity.version_header.is_some() {
+            let message = "a version in a header is only seen by 'get': leave out 'get_many' and 'version'";
+            let alone = entity.get.is_some() && entity.get_many.is_none() && entity.version.is_none();
+            self.demand(alone, &["entities", name, "version_header"], message);
+        }
+        entity.find.iter().for_each(|find| self.find(name, entity, find));
+        entity.above.iter().for_each(|above| self.above(name, above));
+        entity.create.iter().for_each(|create| self.create(name, create));
+        entity
+            .update
+            .iter()
+            .for_each(|update| self.update(name, entity, update));
+        entity.delete.iter().for_each(|delete| self.delete(name, delete));
+        let key = entity
+            .capabilities
+            .external_key
+            .or(self.manifest.capabilities.external_key);
+        if key.is_some_and(|key| key != ExternalKeySpec::None) {
+            self.demand(
+                entity.find.is_some(),
+                &at,
+                "external_key promises that records can be found again, but 'find' is missing",
+            );
+        }
+        for (field, spec) in &entity.fields {
+            if let Some(reference) = &spec.reference {
+                let known: Vec<&str> = self.manifest.entities.keys().map(String::as_str).collect();
+                let message = format!(
+                    "'{reference}' is no entity of this manifest{}",
+                    hint(reference, &known)
+                );
+                let path = ["entities", name, "fields", field, "reference"];
+                self.demand(self.manifest.entities.contains_key(reference), &path, message);
+            }
+        }
+        for (canonical, section) in &entity.map {
+            self.map(name, entity, canonical, section);
+        }
+    }
+
+    fn map(&mut self, name: &str, entity: &Entity, canonical: &str, section: &MapSection) {
+        let at = ["entities", name, "map", canonical];
+        let known: Vec<&str> = entity.fields.keys().map(String::as_str).collect();
+        let is_inside = |native: &str, object: &str| {
+            native
+                .strip_prefix(object)
+                .is_some_and(|rest| rest.starts_with('.'))
+        };
+        let is_known = |native: &str| {
+            known.is_empty()
+                || known
+                    .iter()
+                    .any(|field| *field == native || is_inside(native, field))
+        };
+        let message = |native: &str| {
+            format!(
+                "'{native}' is not among the fields of {name}{}",
+                hint(native, &known)
+            )
+        };
+        if let Some(xref) = section.xref.as_deref().filter(|xref| !is_known(xref)) {
+            self.wrong(&[at[0], name, at[2], canonical, "xref"], message(xref));
+        }
+        for (field, mapping) in &section.fields {
+            let native = mapping.0.native.as_str();
+            let path = [at[0], name, at[2], canonical, "fields", field];
+            self.demand(is_known(native), &path, message(native));
+            for option in [&mapping.0.write_fallback, &mapping.0.read_fallback]
+                .into_iter()
+                .flatten()
+            {
+                let options: Vec<&str> = mapping.0.options.keys().map(String::as_str).collect();
+                let message = format!(
+                    "the fallback '{option}' is none of the options{}",
+                    hint(option, &options)
+                );
+                self.demand(options.contains(&option.as_str()), &path, message);
+            }
+        }
+    }
+
+    /// A path below the base URL with known placeholders.
+    pub(crate) fn path(&mut self, at: &[&str], path: &str, known: &[&str], needed: &[&str]) {
+        let message = "a path starts with '/' and is appended to base_url";
+        self.demand(path.starts_with('/') && !path.starts_with("//"), at, message);
+        let message = "a path has no query; put it into 'query'";
+        self.demand(!path.contains(['?', '#']), at, message);
+        self.placeholders(at, path, known, needed);
+    }
+
+    pub(crate) fn placeholders(&mut self, at: &[&str], text: &str, known: &[&str], needed: &[&str]) {
+        let found = slots(text);
+        if let Some(wrong) = found.iter().find(|slot| !known.contains(slot)) {
+            self.wrong(
+                at,
+                format!("{{{wrong}}} means nothing here{}", hint(wrong, known)),
+            );
+        } else if let Some(missing) = needed.iter().find(|slot| !found.contains(slot)) {
+            self.wrong(at, format!("{{{missing}}} is missing in '{text}'"));
+        }
+    }
+}

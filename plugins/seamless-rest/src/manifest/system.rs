@@ -1,0 +1,196 @@
+//! The system as a whole: where it is, who we are, how much it takes, how it refuses.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// Where the system is.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct System {
+    /// What people call it.
+    pub name: String,
+    /// Address that every path is appended to (`https://crm.example.com/api/v2`). The tenant's `endpoint` overrides it.
+    #[serde(default)]
+    pub base_url: Option<String>,
+    /// Path that `ping` reads. Without it, `ping` reads one record of the first entity.
+    #[serde(default)]
+    pub ping: Option<String>,
+    /// Headers sent with every request (`Accept`, an API version). No secrets: those belong to `auth`.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Query parameters sent with every request. No secrets: those belong to `auth`.
+    #[serde(default)]
+    pub query: BTreeMap<String, String>,
+}
+
+/// How requests prove who they are.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    /// `none`; `bearer` (secret `token`); `basic` (secrets `username`, `password`); `api_key` (secret `api_key`).
+    #[serde(default)]
+    pub kind: AuthKind,
+    /// `api_key`: the header that carries the key (`X-Api-Key`).
+    #[serde(default)]
+    pub header: Option<String>,
+    /// `api_key`: the query parameter that carries the key. A header is safer where the system takes both.
+    #[serde(default)]
+    pub query: Option<String>,
+    /// `api_key` in a header: text in front of the key (`"Token "`).
+    #[serde(default)]
+    pub prefix: Option<String>,
+}
+
+/// Kinds of authentication.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthKind {
+    /// No credentials.
+    #[default]
+    None,
+    /// `Authorization: Bearer <token>`.
+    Bearer,
+    /// `Authorization: Basic <username:password>`.
+    Basic,
+    /// A key in a header or query parameter.
+    ApiKey,
+}
+
+/// How much the system takes. The tenant's settings may lower or raise each.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Requests a second over all entities; no limit without it.
+    #[serde(default)]
+    pub requests_per_second: Option<f64>,
+    /// Calls under way at once, per endpoint. Default 4.
+    #[serde(default = "four")]
+    pub concurrency: usize,
+    /// Records asked for per page: no more than the server's own maximum. Default 100.
+    #[serde(default = "hundred")]
+    pub page_size: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            requests_per_second: None,
+            concurrency: four(),
+            page_size: hundred(),
+        }
+    }
+}
+
+fn four() -> usize {
+    4
+}
+
+fn hundred() -> usize {
+    100
+}
+
+/// What the system promises. Every key left out falls back to the system's, then to the weakest promise.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CapabilitySpec {
+    /// How long a sent write can still take effect after its answer was lost. Default 330.
+    #[serde(default)]
+    pub settle_after_secs: Option<u64>,
+    /// How long a new record can stay invisible to `find`. Default 60.
+    #[serde(default)]
+    pub search_lag_secs: Option<u64>,
+    /// How far behind the cursor to read again, because stamps land late. Default 120.
+    #[serde(default)]
+    pub overlap_secs: Option<u64>,
+    /// Resolution of the modified stamp. Default 1000 (a day where stamps are dates).
+    #[serde(default)]
+    pub granularity_ms: Option<u64>,
+    /// Whether our cross-reference field is `unique`, `searchable` or there is `none`. Default `none`.
+    #[serde(default)]
+    pub external_key: Option<ExternalKeySpec>,
+}
+
+/// See `seamless_core::ExternalKey`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExternalKeySpec {
+    /// The system refuses a second record with the same key.
+    Unique,
+    /// The key can be searched; two records may carry it.
+    Searchable,
+    /// Nothing of the kind.
+    None,
+}
+
+/// How refusals look. Paths lead into the JSON body of the answer.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Errors {
+    /// Path of the sentence for people (`error.message`).
+    #[serde(default)]
+    pub message: Option<String>,
+    /// Path of the native field at fault (`error.field`).
+    #[serde(default)]
+    pub field: Option<String>,
+    /// Path of the error code (`error.code`).
+    #[serde(default)]
+    pub code: Option<String>,
+    /// Rules that overrule the HTTP status, first match wins. Needed where a refusal is a 200.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+}
+
+/// What an answer means. All conditions given must hold; at least one is needed.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// The HTTP status is one of these.
+    #[serde(default)]
+    pub status: Vec<u16>,
+    /// Look at this header …
+    #[serde(default)]
+    pub header: Option<String>,
+    /// … or at this path of the JSON body …
+    #[serde(default)]
+    pub path: Option<String>,
+    /// … or at the body's text (`true`).
+    #[serde(default)]
+    pub text: bool,
+    /// It is there (`true`) or not (`false`); null counts as not there.
+    #[serde(default)]
+    pub exists: Option<bool>,
+    /// It equals one of these (compared as text, upper and lower case alike).
+    #[serde(default)]
+    pub equals: Vec<String>,
+    /// It contains this (upper and lower case alike).
+    #[serde(default)]
+    pub contains: Option<String>,
+    /// What the answer means then.
+    pub means: Meaning,
+}
+
+/// Meanings of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Meaning {
+    /// Success.
+    Done,
+    /// The record was refused as it is; nothing changed.
+    Refused,
+    /// A record with this key exists already; nothing changed.
+    Duplicate,
+    /// The expected version did not hold; nothing changed.
+    Conflict,
+    /// No such record.
+    Missing,
+    /// Slow down; nothing changed.
+    Throttled,
+    /// Credentials are wrong or expired.
+    Unauthorized,
+    /// The credentials lack a right.
+    Forbidden,
+    /// The server failed; whether anything changed is unknown.
+    Fault,
+}

@@ -1,0 +1,106 @@
+//! The plugin: makes connectors from settings.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use seamless_core::mapping::SideMapping;
+use seamless_core::{
+    Capabilities, EntityInfo, EntityName, Error, ListRequest, Lookup, NativeRecord, OpenContext, Page,
+    PluginInfo, Reader, RecordId, Result, Source, SourcePlugin, Target, TargetPlugin, Write, Written,
+};
+use serde_json::Value as Json;
+
+use crate::connector::Connector;
+use crate::settings::Settings;
+
+/// The connector plugin of kind `rest`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rest;
+
+const INFO: PluginInfo = PluginInfo {
+    kind: "rest",
+    summary: "any REST system, described by one manifest",
+};
+
+#[async_trait]
+impl SourcePlugin for Rest {
+    fn info(&self) -> PluginInfo {
+        INFO
+    }
+
+    /// Besides the settings it reads the manifest that they name: a part of the configuration in a file of its own, whose
+    /// mistakes an offline check has to find.
+    fn validate(&self, settings: &Json) -> Result<()> {
+        let settings = Settings::parse(settings)?;
+        settings.http(&settings.load()?).map(drop)
+    }
+
+    fn default_mapping(&self, settings: &Json, entity: &EntityName) -> Result<Option<SideMapping>> {
+        Ok(Settings::parse(settings)?.load()?.mapping(entity))
+    }
+
+    async fn open(&self, ctx: &OpenContext) -> Result<Arc<dyn Source>> {
+        Ok(open(ctx)?)
+    }
+}
+
+#[async_trait]
+impl TargetPlugin for Rest {
+    fn info(&self) -> PluginInfo {
+        INFO
+    }
+
+    async fn open(&self, ctx: &OpenContext) -> Result<Arc<dyn Target>> {
+        Ok(open(ctx)?)
+    }
+}
+
+fn open(ctx: &OpenContext) -> Result<Arc<Connector>> {
+    let named = |error: Error| {
+        if error.context("system").is_some() {
+            error
+        } else {
+            error.with("system", &ctx.system)
+        }
+    };
+    ctx.shared.get_or_try_init(|| Connector::open(ctx)).map_err(named)
+}
+
+#[async_trait]
+impl Reader for Connector {
+    fn capabilities(&self, entity: &str) -> Capabilities {
+        self.capabilities(entity)
+    }
+
+    async fn describe(&self, entity: &str) -> Result<EntityInfo> {
+        self.describe(entity)
+    }
+
+    async fn fetch(&self, entity: &str, ids: &[RecordId]) -> Result<Vec<NativeRecord>> {
+        self.fetch(entity, ids).await
+    }
+
+    async fn find(&self, entity: &str, lookups: &[Lookup]) -> Result<Vec<Vec<NativeRecord>>> {
+        self.find(entity, lookups).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.ping().await
+    }
+}
+
+#[async_trait]
+impl Source for Connector {
+    async fn list(&self, request: &ListRequest) -> Result<Page> {
+        self.list(request).await
+    }
+}
+
+#[async_trait]
+impl Target for Connector {
+    async fn write(&self, writes: &[Write]) -> Vec<Result<Written>> {
+        // How many are really under way at once is the client's business: it counts the calls of each entity.
+        join_all(writes.iter().map(|write| self.write_one(write))).await
+    }
+}

@@ -1,0 +1,10 @@
+//! The connector against scripted servers on loopback, and the manifest reader against mistakes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod manifests;
+mod reading;
+mod sandbox_crm;
+mod support;
+mod traps;
+mod writing;
