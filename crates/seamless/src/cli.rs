@@ -96,6 +96,8 @@ pub(crate) enum Verb {
     Keys(Keys),
     /// Print the JSON Schema of tenant.toml.
     Schema,
+    Demo(crate::demo::DemoArgs),
+    Sandbox(crate::sandbox_cmd::SandboxArgs),
 }
 
 /// What to do with keys.

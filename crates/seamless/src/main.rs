@@ -1,10 +1,12 @@
 //! `seamless`: registers the connectors and runs a verb.
 
 mod cli;
+mod demo;
 mod exit;
 mod logging;
 mod output;
 mod plugins;
+mod sandbox_cmd;
 mod verbs;
 
 use std::process::ExitCode;

@@ -1,13 +1,14 @@
 //! `seamless sandbox`: the simulators, for the demo, for curl, for other clients.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::Context;
 use seamless_sandbox::{Config, Faults, Sandbox};
 use serde_json::{Value as Json, json};
 
 use crate::demo::tenant::{Endpoints, write_tenant};
+use crate::exit::Exit;
+use crate::output::Output;
 
 /// Runs a simulated Autotask and a simulated CRM on this machine until Ctrl-C. Their data are made up and kept in memory.
 #[derive(Debug, clap::Args)]
@@ -45,7 +46,7 @@ pub(crate) struct SandboxArgs {
 }
 
 /// Starts the simulators and keeps them until they are stopped.
-pub(crate) async fn run(args: SandboxArgs, json: bool) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: &SandboxArgs, output: &Output) -> anyhow::Result<Exit> {
     let faults = args.faults.as_deref().map(read_faults).transpose()?.unwrap_or_default();
     let config = Config {
         seed: args.seed,
@@ -64,20 +65,20 @@ pub(crate) async fn run(args: SandboxArgs, json: bool) -> anyhow::Result<ExitCod
     let (_, about) = sandbox.admin("GET", "/config", &Json::Null);
     let tenant = args.print_tenant.as_deref().map(|dir| write_tenant(dir, &Endpoints::of(&about)));
     let tenant = tenant.transpose()?;
-    if json {
+    if output.json {
         let mut line = json!({
             "autotask_url": sandbox.autotask_url, "crm_url": sandbox.crm_url, "admin_url": sandbox.admin_url, "config": about,
         });
         if let Some(file) = &tenant {
             line["tenant"] = file.display().to_string().into();
         }
-        println!("{line}");
+        output.write(&format!("{line}\n"))?;
     } else {
-        print!("{}", greeting(&sandbox, &about, tenant.as_deref()));
+        output.write(&greeting(&sandbox, &about, tenant.as_deref()))?;
     }
     stop_signal(args.until_stdin_ends).await?;
     sandbox.stop().await;
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Done)
 }
 
 fn read_faults(file: &Path) -> anyhow::Result<Faults> {

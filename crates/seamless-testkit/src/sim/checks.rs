@@ -223,7 +223,8 @@ fn pairs_agree(world: &World, parts: &Parts, links: &Links, plan: &Plan) -> Opti
             }
             if !agree(spec, name, &value(a, name), &value(b, name)) {
                 let text = |record: &Record| value(record, name).to_plain().unwrap_or_default();
-                return Some(Violation::new("I3", what(&format!("'{}' and '{}' differ", text(a), text(b)))));
+                let differ = format!("'{}' and '{}' differ; {}", text(a), text(b), story(name, a, b));
+                return Some(Violation::new("I3", what(&differ)));
             }
             if let Some(problem) = lost_edit(spec, key, name, a, b, world, plan) {
                 return Some(Violation::new("I1", what(&problem)));
@@ -293,7 +294,13 @@ fn lost_edit(spec: &SyncSpec, key: &RecordKey, name: &str, a: &Record, b: &Recor
     let excused = [a, b].iter().any(|record| {
         record.history.iter().any(|change| change.field == name && change.person && change.excused)
     });
-    if excused || [&last_a, &last_b].into_iter().flatten().any(|edit| under_intent(world, key, name, edit)) {
+    let unsettled = |record: &Record, last: &Option<Change>| {
+        let Some(last) = last else { return false };
+        let before = record.history.iter().filter(|change| change.field == name && change.at <= last.at);
+        let run = before.rev().take_while(|change| change.person);
+        run.into_iter().any(|edit| under_intent(world, key, name, edit))
+    };
+    if excused || unsettled(a, &last_a) || unsettled(b, &last_b) {
         return None;
     }
     let survived = |side: Side, edit: &Change| match side {
@@ -307,8 +314,13 @@ fn lost_edit(spec: &SyncSpec, key: &RecordKey, name: &str, a: &Record, b: &Recor
         (Some(edit), None) => (Side::A, edit),
         (None, Some(edit)) => (Side::B, edit),
         (Some(edit_a), Some(edit_b)) => {
-            let b_saw_a = if edit_b.at >= edit_a.at { seen(spec, name, Side::A, edit_a, b, edit_b.at) } else { Seen::No };
-            let a_saw_b = if edit_a.at >= edit_b.at { seen(spec, name, Side::B, edit_b, a, edit_a.at) } else { Seen::No };
+            // Who edited first cannot have seen the other's edit, but may have held its value: a revert is no rival.
+            let first = |seen: Seen| if seen == Seen::No { Seen::No } else { Seen::Maybe };
+            let later = edit_a.at.max(edit_b.at);
+            let b_saw_a = seen(spec, name, Side::A, edit_a, b, later);
+            let b_saw_a = if edit_b.at >= edit_a.at { b_saw_a } else { first(b_saw_a) };
+            let a_saw_b = seen(spec, name, Side::B, edit_b, a, later);
+            let a_saw_b = if edit_a.at >= edit_b.at { a_saw_b } else { first(a_saw_b) };
             let either = agree(spec, name, &edit_a.value, &edit_b.value)
                 || b_saw_a == Seen::Maybe
                 || a_saw_b == Seen::Maybe

@@ -9,8 +9,8 @@ use seamless_core::envelope::{Hasher, Identity, RowSeal, Sealer};
 use seamless_core::mapping::{Compare, FieldKind, FieldMapping, OptionMap, SideMapping};
 use seamless_core::memory::{MemoryBus, MemoryStore};
 use seamless_core::pipeline::{
-    Applier, Direction, Engine, EntityModel, FieldSpec, MatchField, MatchRule, Mistakes, Normaliser, PollStep,
-    Poller, ReferenceSpec, Resolver, SideSpec, SyncSpec, System as EngineSystem, Timings, WriteBacker,
+    Applier, Direction, Engine, EntityModel, Entry, FieldSpec, MatchField, MatchRule, Mistakes, Normaliser, PollStep,
+    Poller, ReferenceSpec, Resolver, Rows, SideSpec, SyncSpec, System as EngineSystem, Timings, WriteBacker,
 };
 use seamless_core::{Bus, BusLimits, Fields, KeyProvider, Keyset, Scan, Side, StateStore, SyncId, SystemId, Table, Value};
 
@@ -71,6 +71,9 @@ pub(super) fn simulate(plan: Plan, mistakes: Mistakes, keep_trace: bool) -> Outc
     }
     let crashes = run.storm(&mut executor, &mut rng);
     let violation = run.violation().or_else(|| run.come_to_rest(&mut executor, &mut rng));
+    if keep_trace {
+        run.note_ledger();
+    }
     let (hash, trace) = {
         let mut state = run.sim.state();
         (state.hash, state.trace.take().unwrap_or_default())
@@ -167,13 +170,28 @@ impl Run {
         checks::judge(&world, &self.store, &self.bus, &self.engine_parts(), &self.plan)
     }
 
+    /// What the engine says it did, behind what it was seen to do.
+    fn note_ledger(&self) {
+        let seal = self.row_seal(0);
+        for (key, row) in all_rows(&self.store, Table::Ledger) {
+            let key = seamless_core::RowKey::new(Table::Ledger, key);
+            let Ok(entry) = Rows::new(&seal).sealed::<Entry>(&key, &row) else { continue };
+            let at = (entry.at.0 - 1_700_000_000_000_000) as f64 / 1e6;
+            let fields: Vec<&String> = entry.fields.keys().collect();
+            self.sim.note(|| {
+                format!("ledger {at:.3} {} {} {:?} {} {fields:?}", entry.record.path(), entry.reason.code(), entry.other, entry.note)
+            });
+        }
+    }
+
     fn polls(&self) -> BTreeMap<(String, String), u64> {
         self.polls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn polled_since(&self, before: &BTreeMap<(String, String), u64>, times: u64) -> bool {
         let now = self.polls();
-        !now.is_empty() && now.iter().all(|(key, count)| *count >= before.get(key).copied().unwrap_or(0) + times)
+        // Two entities of two systems.
+        now.len() == 4 && now.iter().all(|(key, count)| *count >= before.get(key).copied().unwrap_or(0) + times)
     }
 
     fn at_rest(&self) -> bool {

@@ -454,6 +454,11 @@ impl Source for Connector {
                 server_time: self.plan.server_time.then(|| Timestamp(floor(now, &self.plan))),
             }
         };
+        self.sim.note(|| {
+            let ids: Vec<&str> = page.records.iter().map(|record| record.id.as_str()).collect();
+            let (since, after) = (request.since.map(|stamp| stamp.0), request.after.as_ref().map(|after| &after.0));
+            format!("list {} {} since {since:?} after {after:?}: {ids:?}", self.system, request.entity)
+        });
         self.sim.pause().await;
         Ok(page)
     }

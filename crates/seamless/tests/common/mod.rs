@@ -8,13 +8,13 @@ use serde_json::Value as Json;
 use tempfile::TempDir;
 
 /// A tenant's folder and the sandbox it talks to.
-pub struct Tenant {
-    pub dir: TempDir,
-    pub sandbox: Sandbox,
+pub(crate) struct Tenant {
+    pub(crate) dir: TempDir,
+    pub(crate) sandbox: Sandbox,
 }
 
 impl Tenant {
-    pub async fn start(config: Config) -> Tenant {
+    pub(crate) async fn start(config: Config) -> Tenant {
         let sandbox = Sandbox::start(config).await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         let tenant = Tenant { dir, sandbox };
@@ -25,12 +25,12 @@ impl Tenant {
         tenant
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// Writes tenant.toml, changed by `change`.
-    pub fn configure(&self, change: impl FnOnce(String) -> String) {
+    pub(crate) fn configure(&self, change: impl FnOnce(String) -> String) {
         let (autotask, crm) = (&self.sandbox.autotask_url, &self.sandbox.crm_url);
         let config = format!(
             r#"tenant = "acme"
@@ -66,7 +66,7 @@ patience_secs = 3
     }
 
     /// The command, not started.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_seamless"));
         command
             .current_dir(self.dir.path())
@@ -78,12 +78,12 @@ patience_secs = 3
     }
 
     /// Runs the binary to its end; the sandbox goes on meanwhile.
-    pub async fn run(&self, args: &[&str]) -> Output {
+    pub(crate) async fn run(&self, args: &[&str]) -> Output {
         finish(self.command(args)).await
     }
 
     /// Runs with `--json`: exit code and document.
-    pub async fn json(&self, args: &[&str]) -> (i32, Json) {
+    pub(crate) async fn json(&self, args: &[&str]) -> (i32, Json) {
         let args: Vec<&str> = args.iter().copied().chain(["--json"]).collect();
         let output = self.run(&args).await;
         let document = serde_json::from_slice(&output.stdout)
@@ -93,10 +93,10 @@ patience_secs = 3
 }
 
 /// Runs a command to its end off the test's own thread.
-pub async fn finish(mut command: Command) -> Output {
+pub(crate) async fn finish(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
 }
 
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -150,10 +150,12 @@ fn outcome_of(engine: &Engine, item: &mut Item, parked: Option<Parked>, entries:
     let mut pair = Pair { base: item.merge.base.clone(), blocked: item.merge.blocked.clone(), ..item.pair.clone() };
     pair.mapping = versions(&item.sync);
     pair.decided[s] = Some(engine.content_hash(&item.sync, source));
-    let target_content = engine.content_hash(&item.sync, &target.observed);
-    let undecided = pair.decided[t].as_ref() != Some(&target_content) || was_cleared(&item.pair, &pair, t);
-    if item.merge.hint_target && undecided {
+    // What the target was decided on stands only as long as its halves do.
+    if halves_changed(&item.pair, &pair, t) {
         pair.decided[t] = None;
+    }
+    let target_content = engine.content_hash(&item.sync, &target.observed);
+    if item.merge.hint_target && pair.decided[t].as_ref() != Some(&target_content) {
         outcome.hint_target = Some(RecordKey::new(&item.sync.id, item.other(), &target.observed.id));
     }
     see(engine, &mut pair, s, source.stamp, t, target.observed.stamp);
@@ -242,10 +244,8 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
     }
 }
 
-fn was_cleared(before: &Pair, after: &Pair, t: usize) -> bool {
-    after.base.iter().any(|(name, halves)| {
-        halves[t] == Half::Cleared && before.base.get(name).is_none_or(|before| before[t] != Half::Cleared)
-    })
+fn halves_changed(before: &Pair, after: &Pair, side: usize) -> bool {
+    after.base.iter().any(|(name, halves)| before.base.get(name).is_none_or(|before| before[side] != halves[side]))
 }
 
 fn versions(sync: &SyncSpec) -> [u64; 2] {
