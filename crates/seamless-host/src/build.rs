@@ -38,10 +38,10 @@ pub(crate) fn plan_syncs(config: &Config, plugins: &Plugins) -> Result<Vec<SyncP
 impl SyncPlan {
     /// The sync with what the live systems say of themselves.
     pub(crate) fn spec(&self, capabilities: [Capabilities; 2], live: Option<&[EntityInfo; 2]>, accepted: bool) -> SyncSpec {
-        let side = |side: Side, capabilities: Capabilities| SideSpec {
-            system: self.systems[side.index()].clone(),
-            mapping: live.map_or_else(|| self.mappings[side.index()].clone(), |live| self.live_mapping(side, &live[side.index()])),
-            capabilities,
+        let side = |side: Side, capabilities: Capabilities| {
+            let configured = || self.mappings[side.index()].clone();
+            let mapping = live.map_or_else(configured, |live| self.live_mapping(side, &live[side.index()]));
+            SideSpec::new(self.systems[side.index()].clone(), mapping, capabilities)
         };
         let [a, b] = capabilities;
         SyncSpec {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
 
-use super::compress::{pack, unpack};
+use super::compress::{COMPRESS_ABOVE_BYTES, pack, unpack};
 use super::crypto::{Bound, SALT_BYTES, Schedule, TAG_BYTES, decrypt, encrypt};
 use super::{Address, Identity, code, crypto_error, key_by_id, malformed, too_large};
 use crate::contract::{Key, KeyId, KeyProvider};
@@ -32,7 +32,7 @@ pub(super) fn seal(
     address: &Address<'_>,
     plaintext: &[u8],
 ) -> Result<Vec<u8>> {
-    let packed = pack(plaintext);
+    let packed = pack(plaintext, COMPRESS_ABOVE_BYTES);
     let schedule = Schedule::new(key, &salt);
     let context = derivation_context(key.id());
     let header = Header {

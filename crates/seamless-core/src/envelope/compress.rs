@@ -6,7 +6,7 @@ use super::malformed;
 use crate::error::Result;
 
 /// Shorter texts gain nothing worth the time.
-const COMPRESS_ABOVE_BYTES: usize = 512;
+pub(super) const COMPRESS_ABOVE_BYTES: usize = 512;
 /// Level 3 stays within a window of 2 MiB.
 const LEVEL: i32 = 3;
 /// A frame that wants a larger window than 8 MiB is refused before it gets the memory.
@@ -32,8 +32,8 @@ impl Packed<'_> {
 }
 
 /// Compresses where it helps. Each text by itself, without a shared dictionary.
-pub(super) fn pack(plaintext: &[u8]) -> Packed<'_> {
-    if plaintext.len() <= COMPRESS_ABOVE_BYTES {
+pub(super) fn pack(plaintext: &[u8], above: usize) -> Packed<'_> {
+    if plaintext.len() <= above {
         return Packed::Plain(plaintext);
     }
     // A failure to compress is no failure to seal: the plaintext itself is always a valid choice.

@@ -215,7 +215,7 @@ impl Poller {
             sync: sync.id.clone(),
             side,
             observed: record.observed.clone(),
-            mapping_version: sync.side(side).mapping.version(),
+            mapping_version: sync.side(side).mapping_version(),
         };
         let id = record.track.message.clone();
         let lane = self.engine.hasher.lane(change.key());

@@ -145,6 +145,20 @@ pub struct SideSpec {
     pub mapping: SideMapping,
     /// What it can do for this entity.
     pub capabilities: Capabilities,
+    /// The mapping's version, worked out once.
+    mapping_version: u64,
+}
+
+impl SideSpec {
+    /// A side of a sync.
+    pub fn new(system: SystemId, mapping: SideMapping, capabilities: Capabilities) -> SideSpec {
+        SideSpec { system, mapping_version: mapping.version(), mapping, capabilities }
+    }
+
+    /// Version of the mapping: travels with every message and base.
+    pub fn mapping_version(&self) -> u64 {
+        self.mapping_version
+    }
 }
 
 /// A sync, ready to run.

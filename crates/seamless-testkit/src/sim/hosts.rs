@@ -345,10 +345,8 @@ impl Run {
 
     fn syncs(&self) -> BTreeMap<SyncId, Arc<SyncSpec>> {
         let owner = if self.plan.owner_first { Side::A } else { Side::B };
-        let side = |system: usize, mapping: SideMapping| SideSpec {
-            system: SystemId::from(SYSTEMS[system]),
-            mapping,
-            capabilities: capabilities(&self.plan, system),
+        let side = |system: usize, mapping: SideMapping| {
+            SideSpec::new(SystemId::from(SYSTEMS[system]), mapping, capabilities(&self.plan, system))
         };
         let sync = |model: EntityModel, mappings: [SideMapping; 2]| {
             let [a, b] = mappings;

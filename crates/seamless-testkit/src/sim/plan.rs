@@ -89,7 +89,7 @@ impl Plan {
             clear_xrefs: rng.per_mille(50),
             twins: *rng.pick(&[0, 100, 400]).unwrap_or(&100),
             page: rng.between(2, 6) as usize,
-            poll_every: millis(*rng.pick(&[5, 40, 150]).unwrap_or(&40)),
+            poll_every: millis(*rng.pick(&[20, 60, 150]).unwrap_or(&40)),
         }
     }
 }

@@ -113,7 +113,7 @@ impl Applier {
     fn join(&self, items: &mut Vec<Item>, delivery: Delivery, change: Change) -> Result<()> {
         let sync = self.engine.sync(&change.sync)?.clone();
         let key = RecordKey::new(&change.sync, change.side, &change.observed.id);
-        let current = sync.side(change.side).mapping.version();
+        let current = sync.side(change.side).mapping_version();
         let at = match items.iter().position(|item| item.key == key) {
             Some(at) => {
                 items[at].reread = true;

@@ -249,7 +249,7 @@ fn halves_changed(before: &Pair, after: &Pair, side: usize) -> bool {
 }
 
 fn versions(sync: &SyncSpec) -> [u64; 2] {
-    [sync.sides[0].mapping.version(), sync.sides[1].mapping.version()]
+    [sync.sides[0].mapping_version(), sync.sides[1].mapping_version()]
 }
 
 /// A commit marks as seen the versions of both records it read (R5).
