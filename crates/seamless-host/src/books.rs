@@ -1,12 +1,14 @@
 //! What a tenant's data folder holds, and the keys to read it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use seamless_core::envelope::{Hasher, RowSeal, Sealer};
 use seamless_core::pipeline::{Counters, Engine, Mistakes, Rows, SyncSpec, System};
 use seamless_core::{
-    Bus, Clock, Error, KeyProvider, Keyset, Random, Result, Row, RowKey, Scan, StateStore, SyncId, SystemId, Table,
+    Bus, Clock, Error, ErrorKind, KeyProvider, Keyset, Random, Result, Row, RowKey, Scan, StateStore, SyncId, SystemId, Table,
 };
 use seamless_sqlite::Sqlite;
 
@@ -15,6 +17,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::keys;
 use crate::random::OsRandom;
+use crate::socket;
 
 /// Store, bus and keys of a tenant. Opening them takes the folder's lock.
 pub(crate) struct Books {
@@ -33,6 +36,30 @@ pub(crate) struct Books {
 
 /// Rows read at once.
 const PAGE: usize = 500;
+/// `status` and `explain` hold the lock for a moment when no host is running: who comes meanwhile waits for so long.
+const LOCK_WAIT: Duration = Duration::from_secs(3);
+const LOCK_LOOK: Duration = Duration::from_millis(50);
+
+async fn open_folder(dir: &Path, identity: &str, clock: &Arc<dyn Clock>) -> Result<Sqlite> {
+    let started = clock.monotonic();
+    loop {
+        let (folder, named, of_bus) = (dir.to_owned(), identity.to_owned(), clock.clone());
+        // Blocks: the whole file is checked.
+        let opened = tokio::task::spawn_blocking(move || Sqlite::open(&folder, &named, of_bus)).await;
+        let opened = opened.map_err(|_| Error::storage("opening the data folder failed unexpectedly"))?;
+        let is_held = |error: &Error| error.kind == ErrorKind::Refused && error.message().starts_with("another host");
+        match opened {
+            Err(error) if is_held(&error) => {
+                let waited = clock.monotonic().saturating_sub(started);
+                if waited > LOCK_WAIT || socket::is_served(dir) {
+                    return Err(error);
+                }
+                clock.sleep(LOCK_LOOK).await;
+            }
+            opened => return opened,
+        }
+    }
+}
 
 impl Books {
     /// Opens the data folder.
@@ -41,10 +68,7 @@ impl Books {
         let identity = config.identity();
         let named = format!("{}/{}", identity.tenant, identity.environment);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let (dir, of_bus) = (config.data_dir.clone(), clock.clone());
-        // Blocks: the whole file is checked.
-        let opened = tokio::task::spawn_blocking(move || Sqlite::open(&dir, &named, of_bus)).await;
-        let sqlite = opened.map_err(|_| Error::storage("opening the data folder failed unexpectedly"))??;
+        let sqlite = open_folder(&config.data_dir, &named, &clock).await?;
         let random: Arc<dyn Random> = Arc::new(OsRandom);
         Ok(Books {
             config: config.clone(),

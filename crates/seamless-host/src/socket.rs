@@ -71,17 +71,36 @@ const CLIENTS_MAX: usize = 8;
 
 /// Asks the running host, or opens the data folder when none is running.
 pub async fn ask(config: &Config, plugins: &Plugins, question: &Question) -> Result<Answer> {
-    match ask_running(&config.data_dir, question).await? {
-        Some(Answer::Error { not_found, message }) => {
-            let kind = if not_found { ErrorKind::NotFound } else { ErrorKind::Storage };
-            Err(Error::new(kind, message))
-        }
-        Some(answer) => Ok(answer),
-        None => {
-            let plans = Arc::new(plan_syncs(config, plugins)?);
-            Books::open(config, plans).await?.answer(question).await
+    if let Some(answer) = ask_running(&config.data_dir, question).await? {
+        return answer.or_error();
+    }
+    let plans = Arc::new(plan_syncs(config, plugins)?);
+    match Books::open(config, plans).await {
+        Ok(books) => books.answer(question).await,
+        // A host that started meanwhile.
+        Err(error) if error.kind == ErrorKind::Refused => match ask_running(&config.data_dir, question).await? {
+            Some(answer) => answer.or_error(),
+            None => Err(error),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+impl Answer {
+    fn or_error(self) -> Result<Answer> {
+        match self {
+            Answer::Error { not_found, message } => {
+                let kind = if not_found { ErrorKind::NotFound } else { ErrorKind::Storage };
+                Err(Error::new(kind, message))
+            }
+            answer => Ok(answer),
         }
     }
+}
+
+/// Whether a host answers on this folder.
+pub(crate) fn is_served(data_dir: &Path) -> bool {
+    at_short_path(&data_dir.join(NAME), |path| std::os::unix::net::UnixStream::connect(path)).is_ok()
 }
 
 /// A host's socket; closed and removed when dropped.

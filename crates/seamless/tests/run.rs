@@ -76,11 +76,10 @@ async fn every_failure_has_its_message_and_exit_code() {
     let tenant = Tenant::start(small()).await;
     let endless = Fault { next: 1_000, ..Fault::chance(0.0) };
     let of = |system| endless.clone().of(system);
-    let cases: [(&str, Faults, i32, &str, &str); 5] = [
+    let cases: [(&str, Faults, i32, &str, &str); 4] = [
         ("dead autotask", Faults { autotask_dead: true, ..Faults::default() }, 3, "unavailable", ""),
         ("dead crm", Faults { crm_dead: true, ..Faults::default() }, 3, "unavailable", ""),
         ("endless", Faults { endless_paging: of(System::Crm), ..Faults::default() }, 3, "protocol", "page"),
-        ("foreign", Faults { foreign_next_page: of(System::Autotask), ..Faults::default() }, 3, "protocol", ""),
         ("huge", Faults { huge_body: of(System::Crm), ..Faults::default() }, 3, "limit", ""),
     ];
     for (name, faults, exit, kind, part) in cases {

@@ -18,8 +18,6 @@ pub enum Mistake {
     EqualStampDropped,
     /// The cursor goes to the newest stamp seen.
     CursorNewestSeen,
-    /// The write-back of an id counts as an edit.
-    WriteBackIsEdit,
     /// A lost conflict leaves the loser's half as it was.
     LoserHalfNotUpdated,
     /// State commits do not check the claim.
@@ -80,14 +78,13 @@ pub enum Mistake {
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Mistake; 35] = [
+    pub const ALL: [Mistake; 34] = [
         Mistake::IntakeComparesWithBaseOnly,
         Mistake::OneBaseValue,
         Mistake::ClaimOnlySourceId,
         Mistake::RecreateWithoutWait,
         Mistake::EqualStampDropped,
         Mistake::CursorNewestSeen,
-        Mistake::WriteBackIsEdit,
         Mistake::LoserHalfNotUpdated,
         Mistake::NoFencing,
         Mistake::SettleBeforeCommit,

@@ -14,6 +14,7 @@ mod merge;
 mod mistakes;
 mod receipt;
 mod resolver;
+mod retry;
 mod spec;
 mod state;
 mod write_back;

@@ -65,24 +65,29 @@ fn nearest<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
     let allowed = (wrong.chars().count() / 3).max(1);
     let distances = known.iter().map(|known| (distance(&wrong, &known.to_lowercase()), *known));
     let (distance, near) = distances.min()?;
-    // `postal_code` for `address.postal_code`: the end of a dotted name is as good as the name.
-    let by_end = || known.iter().copied().find(|known| known.to_lowercase().ends_with(&format!(".{wrong}")));
-    if distance <= allowed { Some(near) } else { by_end() }
+    // `postal_code` for `address.postal_code`, `poll_interval` for `poll_interval_secs`: a part is as good as the name.
+    let is_part = |known: &str| known.ends_with(&format!(".{wrong}")) || known.starts_with(&format!("{wrong}_"));
+    let by_part = || known.iter().copied().find(|known| is_part(&known.to_lowercase()));
+    if distance <= allowed { Some(near) } else { by_part() }
 }
 
-/// Edit distance.
+/// Edit distance; two neighbours swapped count as one edit.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, left) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, right) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(left != *right);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
         }
+        rows.push(row);
     }
-    row[b.len()]
+    rows[a.len()][b.len()]
 }
 
 fn placed(error: Error, text: &str, file: &str, offset: usize, key: &str) -> Error {

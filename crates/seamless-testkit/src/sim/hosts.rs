@@ -268,6 +268,12 @@ impl Run {
             let second = fields(&mut world, rng, other);
             let id = world.create(other, "account", second, now, &self.plan);
             self.sim.note(|| format!("person creates twin account {other}/{id}"));
+            if other == side && rng.per_mille(600) {
+                // Two here, one there: nobody may guess.
+                let third = fields(&mut world, rng, 1 - side);
+                let id = world.create(1 - side, "account", third, now, &self.plan);
+                self.sim.note(|| format!("person creates third account {}/{id}", 1 - side));
+            }
         }
         if rng.per_mille(150) {
             let parent = pick(&world, side, "account", rng);
@@ -453,7 +459,7 @@ impl Run {
                     loop {
                         match applier.step(Duration::ZERO).await {
                             Ok(step) if step.taken > step.deferred => {}
-                            Ok(_) => sim.wait(Duration::from_millis(6)).await,
+                            Ok(_) => sim.wait(Duration::from_millis(10)).await,
                             Err(error) => {
                                 sim.note(|| format!("applier: {error}"));
                                 sim.wait(Duration::from_millis(20)).await;
@@ -468,7 +474,7 @@ impl Run {
             loop {
                 let step = resolver.step().await;
                 drop(step);
-                sim.wait(Duration::from_millis(25)).await;
+                sim.wait(Duration::from_millis(40)).await;
             }
         });
         for sync in engine.syncs.keys() {
@@ -478,7 +484,7 @@ impl Run {
                     loop {
                         let step = backer.step(&sync, side).await;
                         drop(step);
-                        sim.wait(Duration::from_millis(15)).await;
+                        sim.wait(Duration::from_millis(30)).await;
                     }
                 });
             }

@@ -101,6 +101,14 @@ fn references<'a>(sync: &'a SyncSpec, source: &'a Observed) -> impl Iterator<Ite
 
 fn merge_item(engine: &Engine, item: &mut Item, parents: &Parents) {
     let Some(source) = item.source.clone() else { return };
+    let last_seen = &item.pair.decided[item.side().index()];
+    if engine.mistakes.has(Mistake::SameByLastSeen)
+        && last_seen.as_ref() == Some(&engine.content_hash(&item.sync, &source))
+    {
+        item.target = None;
+        item.commit(Vec::new());
+        return;
+    }
     let mut resolved = BTreeMap::new();
     let mut keys = BTreeMap::new();
     for (field, id) in references(&item.sync, &source) {

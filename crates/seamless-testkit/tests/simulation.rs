@@ -1,0 +1,74 @@
+//! The simulation: fresh code, ten thousand seeds; planted mistakes, all found; one seed, one trace.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use seamless_core::pipeline::{Mistake, Mistakes};
+use seamless_testkit::sim;
+
+const SEEDS: u64 = 10_000;
+
+/// Seeds that found a mistake once, whatever it was: they stay.
+const REGRESSIONS: [u64; 8] = [14, 52, 62, 89, 387, 992, 1375, 1701];
+
+#[test]
+fn ten_thousand_seeds_break_no_invariant() {
+    let failures = first_failures(0..SEEDS, Mistakes::none(), 5);
+    assert!(failures.is_empty(), "run `cargo run -p seamless-testkit --example seeds -- trace SEED`: {failures:#?}");
+}
+
+#[test]
+fn seeds_that_failed_once_pass() {
+    for seed in REGRESSIONS {
+        assert_eq!(sim::run(seed, Mistakes::none()).violation, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn one_seed_is_one_trace() {
+    for seed in 0..20 {
+        let (first, second) = (sim::trace(seed, Mistakes::none()), sim::trace(seed, Mistakes::none()));
+        assert_eq!(first.trace_hash, second.trace_hash, "seed {seed}");
+        assert_eq!(first.trace, second.trace, "seed {seed}");
+    }
+}
+
+/// Every planted mistake with the seeds that are enough to find it (the table in the documentation says where it is found first).
+const PLANTED: &[(Mistake, u64)] = &[];
+
+#[test]
+fn planted_mistakes_are_found() {
+    let mut missed = Vec::new();
+    for (mistake, seeds) in PLANTED {
+        if first_failures(0..*seeds, Mistakes::plant(*mistake), 1).is_empty() {
+            missed.push(*mistake);
+        }
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
+    assert!(PLANTED.len() >= 15, "fewer mistakes than were promised");
+}
+
+/// Runs seeds on all cores until so many have failed.
+fn first_failures(seeds: std::ops::Range<u64>, mistakes: Mistakes, enough: usize) -> Vec<(u64, String)> {
+    let next = AtomicU64::new(seeds.start);
+    let failures = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end || failures.lock().unwrap().len() >= enough {
+                        break;
+                    }
+                    if let Some(violation) = sim::run(seed, mistakes).violation {
+                        failures.lock().unwrap().push((seed, violation.to_string()));
+                    }
+                }
+            });
+        }
+    });
+    let mut failures = failures.into_inner().unwrap();
+    failures.sort();
+    failures
+}

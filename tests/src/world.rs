@@ -1,0 +1,229 @@
+//! A sandbox, and a tenant folder that points to it.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use seamless_sandbox::{Config, Sandbox};
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::process::{Ended, Running};
+
+/// Longest run of one command.
+const RUN_MAX: Duration = Duration::from_secs(60);
+const SECRETS: [(&str, &str); 3] =
+    [("autotask-secret", "/autotask/secret"), ("autotask-integration-code", "/autotask/integration_code"), ("crm-token", "/crm/token")];
+
+/// Two simulated systems and a tenant of its own. Everything goes when it is dropped.
+pub struct World {
+    // Before the runtime, whose threads it lives on.
+    sandbox: Sandbox,
+    runtime: Runtime,
+    folder: TempDir,
+    commands: AtomicU32,
+}
+
+impl World {
+    /// Small messy systems.
+    pub fn of(records: usize, seed: u64) -> World {
+        // The hour of the limit passes in a second: these tests are about other things.
+        World::new(Config { records, seed, clock_speed: 3600.0, ..Config::default() })
+    }
+
+    /// Starts the sandbox and writes the tenant of the demo, with short waits.
+    pub fn new(config: Config) -> World {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime can be made");
+        let sandbox = runtime.block_on(Sandbox::start(config)).expect("loopback ports are there");
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let world = World { sandbox, runtime, folder, commands: AtomicU32::new(0) };
+        world.write_tenant();
+        world
+    }
+
+    fn write_tenant(&self) {
+        let config = self.get("/config");
+        fs::create_dir(self.path("secrets")).expect("a folder can be made");
+        for (name, place) in SECRETS {
+            self.private(&format!("secrets/{name}"), text(config.pointer(place)));
+        }
+        let tenant = include_str!("../../crates/seamless/src/demo/tenant.toml")
+            .replace("{autotask_url}", &self.sandbox.autotask_url)
+            .replace("{crm_url}", &self.sandbox.crm_url)
+            .replace("{autotask_user}", text(config.pointer("/autotask/user")))
+            .replace("{owner_id}", &config["autotask"]["default_owner_id"].to_string())
+            .replace("patience_secs = 10", "patience_secs = 2");
+        fs::write(self.path("tenant.toml"), tenant).expect("the tenant can be written");
+        fs::write(self.path("sandbox-crm.toml"), seamless_rest::SANDBOX_CRM).expect("the manifest can be written");
+        let keys = self.seamless(&["keys", "generate", "--out", "keys.json"]);
+        assert_eq!(keys.code, 0, "{keys:?}");
+    }
+
+    /// Writes a file that only its owner can read, over an earlier one.
+    pub fn private(&self, name: &str, content: &str) {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(self.path(name))
+            .expect("a file can be written");
+        file.write_all(content.as_bytes()).expect("a file can be written");
+    }
+
+    /// A path in the tenant's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// Changes the configuration; what is replaced must be there.
+    pub fn configure(&self, from: &str, to: &str) {
+        let file = self.path("tenant.toml");
+        let tenant = fs::read_to_string(&file).expect("the tenant can be read");
+        assert!(tenant.contains(from), "tenant.toml has no {from:?}");
+        fs::write(file, tenant.replace(from, to)).expect("the tenant can be written");
+    }
+
+    /// Runs the binary in the tenant's folder to its end.
+    pub fn seamless(&self, args: &[&str]) -> Ended {
+        self.start(args).wait(RUN_MAX)
+    }
+
+    /// `run --once`, first-merge overwrites accepted.
+    pub fn run_once(&self) -> Ended {
+        self.seamless(&["run", "--once", "--accept", "--json"])
+    }
+
+    /// `run --once`, which must end well (0, or 4 when something is set aside).
+    pub fn good_run(&self) -> Ended {
+        let ended = self.run_once();
+        assert!(matches!(ended.code, 0 | 4), "{ended:?}");
+        assert_eq!(ended.json()["settled"], true, "{ended:?}");
+        ended
+    }
+
+    /// Starts the binary.
+    pub fn start(&self, args: &[&str]) -> Running {
+        let number = self.commands.fetch_add(1, Ordering::Relaxed);
+        Running::start(self.folder.path(), &format!("{number:03}-{}", args.first().unwrap_or(&"")), args)
+    }
+
+    /// `status --json`.
+    pub fn status(&self) -> Json {
+        let ended = self.seamless(&["status", "--json"]);
+        assert!(matches!(ended.code, 0 | 4), "{ended:?}");
+        ended.json()
+    }
+
+    /// A `GET` on the sandbox's admin interface.
+    pub fn get(&self, path: &str) -> Json {
+        self.admin("GET", path, &Json::Null)
+    }
+
+    /// A `POST` on the sandbox's admin interface.
+    pub fn post(&self, path: &str, body: Json) -> Json {
+        self.admin("POST", path, &body)
+    }
+
+    fn admin(&self, method: &str, path: &str, body: &Json) -> Json {
+        // Within the runtime: some faults start timers.
+        let _within = self.runtime.enter();
+        let (status, answer) = self.sandbox.admin(method, path, body);
+        assert_eq!(status, 200, "{method} {path}: {answer}");
+        answer
+    }
+
+    /// Replaces the fault set.
+    pub fn faults(&self, faults: Json) {
+        self.post("/faults", faults);
+    }
+
+    /// A person edits a record.
+    pub fn edit(&self, system: &str, entity: &str, id: &Json, fields: Json) {
+        self.post("/edit", json!({ "system": system, "entity": entity, "id": id, "fields": fields, "label": "a person" }));
+    }
+
+    /// A person makes a record; returns its id.
+    pub fn create(&self, system: &str, entity: &str, fields: Json) -> Json {
+        let made = self.post("/create", json!({ "system": system, "entity": entity, "fields": fields, "label": "a person" }));
+        made["id"].clone()
+    }
+
+    /// A record with its counterpart.
+    pub fn record(&self, system: &str, entity: &str, id: &Json) -> Json {
+        let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+        self.get(&format!("/record?system={system}&entity={entity}&id={id}"))
+    }
+
+    /// Up to 5,000 records.
+    pub fn records(&self, system: &str, entity: &str) -> Vec<Json> {
+        let page = self.get(&format!("/records?system={system}&entity={entity}&limit=5000"));
+        page["records"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Records that carry the other system's id.
+    pub fn linked(&self, system: &str, entity: &str) -> Vec<Json> {
+        self.records(system, entity).into_iter().filter(|record| record["xref"].is_string()).collect()
+    }
+
+    /// The sandbox's judgement; Autotask owns contested fields.
+    pub fn truth(&self) -> Json {
+        self.get("/truth?owner=autotask")
+    }
+
+    /// Number of the last call.
+    pub fn last_call(&self) -> u64 {
+        number(&self.get("/calls?since=18446744073709551615&limit=1")["last_seq"])
+    }
+
+    /// Write calls after a call.
+    pub fn writes_since(&self, call: u64) -> Vec<Json> {
+        let calls = self.get(&format!("/calls?since={call}"));
+        let calls = calls["calls"].as_array().cloned().unwrap_or_default();
+        calls.into_iter().filter(|call| call["write"] == true).collect()
+    }
+
+    /// Nothing was duplicated, lost or echoed, and both sides agree as far as they can.
+    pub fn assert_in_step(&self, when: &str) {
+        let truth = self.truth();
+        for name in ["duplicates", "lost_edits", "echo_writes", "differences"] {
+            assert_eq!(number(&truth[name]), 0, "{name} {when}: {:#}", truth["details"][name]);
+        }
+        let violations = &self.get("/stats")["violations"];
+        assert_eq!(number(&violations["wrong_routes"]) + number(&violations["put_used"]), 0, "{when}: {violations}");
+    }
+
+    /// The tenant's folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "world in {}", self.folder.path().display())
+    }
+}
+
+/// A whole number; 0 for anything else.
+pub fn number(json: &Json) -> u64 {
+    json.as_u64().unwrap_or_default()
+}
+
+/// A text; empty for anything else.
+pub fn text(json: Option<&Json>) -> &str {
+    json.and_then(Json::as_str).unwrap_or_default()
+}
