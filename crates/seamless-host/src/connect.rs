@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seamless_core::mapping::Severity;
-use seamless_core::pipeline::{Engine, Hint, Parked, Reason, Rows, SyncSpec, System, WriteBack, hint_row};
+use seamless_core::pipeline::{Engine, Rebuilt, Rows, SyncSpec, System, WriteBack};
 use seamless_core::{EntityInfo, Error, ErrorKind, Expect, Op, Result, Side, SystemId, Table};
 
 use crate::books::Books;
@@ -28,6 +28,15 @@ impl Host {
             syncs.push(self.spec(plan, live, accepted));
         }
         self.books.engine(syncs, self.systems.clone())
+    }
+
+    /// After a lost store: links every pair of records that name each other, by sync. Writes nothing to the systems.
+    pub async fn rebuild_links(&self) -> Result<BTreeMap<String, Rebuilt>> {
+        let mut live = Live::new();
+        for system in self.systems.keys() {
+            live.extend(self.describe(system).await?);
+        }
+        self.engine(&live, false)?.rebuild_links().await
     }
 
     fn spec(&self, plan: &SyncPlan, live: &Live, accepted: bool) -> SyncSpec {
@@ -78,24 +87,6 @@ fn refuse_what_cannot_work(plan: &SyncPlan, live: &Live) -> Result<()> {
 }
 
 impl Books {
-    /// First-merge overwrites were accepted: the records that waited for that are looked at again.
-    pub(crate) async fn reconsider_first_merge(&self) -> Result<()> {
-        let mut ops = Vec::new();
-        self.each(Table::Parked, "", |key, row| {
-            let parked: Parked = self.rows().sealed(&key, &row)?;
-            if parked.reason == Reason::ParkedFirstMerge
-                && let Some((plan, record)) = self.record_of(&key.key)
-            {
-                let target = &plan.systems[record.side.other().index()];
-                let hint = Hint { record: record.clone() };
-                ops.push(Rows::put_plain(hint_row(target, self.clock.now(), &record), Expect::Any, &hint)?);
-            }
-            Ok(true)
-        })
-        .await?;
-        self.commit_in_pages(ops).await
-    }
-
     /// Write-backs that were parked get another chance after a good check.
     pub(crate) async fn retry_write_backs(&self) -> Result<()> {
         let mut ops = Vec::new();

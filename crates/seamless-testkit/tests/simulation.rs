@@ -33,14 +33,45 @@ fn one_seed_is_one_trace() {
     }
 }
 
-/// Every planted mistake with the seeds that are enough to find it (the table in the documentation says where it is found first).
-const PLANTED: &[(Mistake, u64)] = &[];
+/// Mistakes that [`PLANTED_SEEDS`] seeds find. The others of the enum need more seeds than fit here; `docs/simulation.md` has the whole table.
+const PLANTED: &[Mistake] = &[
+    Mistake::IntakeComparesWithBaseOnly,
+    Mistake::OneBaseValue,
+    Mistake::ClaimOnlySourceId,
+    Mistake::RecreateWithoutWait,
+    Mistake::EqualStampDropped,
+    Mistake::CursorNewestSeen,
+    Mistake::NoFencing,
+    Mistake::SettleBeforeCommit,
+    Mistake::ReadBackUnpredicted,
+    Mistake::UnknownUpdateAtOnce,
+    Mistake::SendByUnchecked,
+    Mistake::OpenIntentNoClaim,
+    Mistake::OneSidedMatch,
+    Mistake::FirstMergeWithoutLoss,
+    Mistake::ResumeWithoutPollStart,
+    Mistake::SameByLastSeen,
+    Mistake::ParkedRepublished,
+    Mistake::ParentWakeLost,
+    Mistake::WinnerHalfKept,
+    Mistake::OneSideSeen,
+    Mistake::NoOverlap,
+    Mistake::NoMatchKeyClaim,
+    Mistake::CursorBeforePublish,
+    Mistake::NoExternalKey,
+    Mistake::StaleSnapshotUsed,
+    Mistake::WholeRecordWrite,
+    Mistake::NoIntent,
+    Mistake::DropAfterFour,
+];
+
+const PLANTED_SEEDS: u64 = 1_500;
 
 #[test]
 fn planted_mistakes_are_found() {
     let mut missed = Vec::new();
-    for (mistake, seeds) in PLANTED {
-        if first_failures(0..*seeds, Mistakes::plant(*mistake), 1).is_empty() {
+    for mistake in PLANTED {
+        if first_failures(0..PLANTED_SEEDS, Mistakes::plant(*mistake), 1).is_empty() {
             missed.push(*mistake);
         }
     }

@@ -91,6 +91,9 @@ pub(crate) enum Verb {
         #[arg(value_name = "SYSTEM:ID")]
         record: String,
     },
+    /// Which records belong together.
+    #[command(subcommand)]
+    Links(Links),
     /// Encryption keys.
     #[command(subcommand)]
     Keys(Keys),
@@ -98,6 +101,13 @@ pub(crate) enum Verb {
     Schema,
     Demo(crate::demo::DemoArgs),
     Sandbox(crate::sandbox_cmd::SandboxArgs),
+}
+
+/// What to do with links.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Links {
+    /// After a lost state store: link every pair of records that name each other. Writes nothing to the systems.
+    Rebuild,
 }
 
 /// What to do with keys.

@@ -236,6 +236,6 @@ impl Field {
 fn key(json: &Json) -> Option<String> {
     Value::from_json(json)
         .to_plain()
-        .map(|text| text.to_ascii_lowercase())
+        .map(|text| text.to_lowercase())
         .filter(|text| !text.is_empty())
 }

@@ -191,9 +191,9 @@ impl Connector {
     }
 }
 
-/// Equal as text, ASCII upper and lower case alike.
+/// Equal as text, upper and lower case alike, in every alphabet: what the server found must not be thrown away here.
 fn equal(held: &str, wanted: &Value) -> bool {
     wanted
         .to_plain()
-        .is_some_and(|wanted| !wanted.is_empty() && wanted.eq_ignore_ascii_case(held))
+        .is_some_and(|wanted| !wanted.is_empty() && wanted.to_lowercase() == held.to_lowercase())
 }

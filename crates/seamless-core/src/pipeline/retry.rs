@@ -2,9 +2,9 @@
 
 use super::engine::Engine;
 use super::ledger::Reason;
-use super::state::{Hint, Parked, RecordKey, Rows, WriteBack, hint_row};
+use super::state::{Hint, Parked, RecordKey, Rows, hint_row};
 use crate::contract::{Expect, RowKey, Scan, Side, Table};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::record::{RecordId, SyncId};
 
 /// Rows looked at in one go.
@@ -32,33 +32,6 @@ impl Engine {
                 count += 1;
             }
             self.store.commit(ops).await?;
-        }
-    }
-
-    /// Tries parked write-backs of one side again. Called when a look at the live system shows that the cross-reference field is there.
-    pub async fn write_back_again(&self, sync: &SyncId, side: Side) -> Result<u64> {
-        let prefix = format!("{sync}/{}/", side.letter());
-        let mut after = None;
-        let mut count = 0;
-        loop {
-            let scan = Scan { table: Table::WriteBack, prefix: prefix.clone(), after: after.take(), limit: PAGE };
-            let rows = self.store.scan(&scan).await?;
-            let Some((last, _)) = rows.last() else { return Ok(count) };
-            after = Some(last.clone());
-            let mut ops = Vec::new();
-            for (key, row) in &rows {
-                let row_key = RowKey::new(Table::WriteBack, key.clone());
-                let write_back: WriteBack = Rows::plain(&row_key, row)?;
-                if write_back.parked.is_some() {
-                    let again = WriteBack { parked: None, tries: 0, due: self.clock.now(), ..write_back };
-                    ops.push(Rows::put_plain(row_key, Expect::Version(row.version), &again)?);
-                    count += 1;
-                }
-            }
-            match self.store.commit(ops).await {
-                Err(error) if error.kind == ErrorKind::Conflict => {}
-                done => drop::<u64>(done?),
-            }
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use seamless_core::pipeline::Reason;
 use seamless_core::{Error, ErrorKind, Result, Table};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -233,9 +234,10 @@ impl Host {
         let engine = self.engine(&live, options.accept_first_merge)?;
         engine.release_stale_claims().await?;
         self.books.retry_write_backs().await?;
-        if options.accept_first_merge {
-            self.books.reconsider_first_merge().await?;
-        }
+        // People may have told twins apart since, or accepted the first merge.
+        let mut reasons = Reason::CURED_BY_EDITS.to_vec();
+        reasons.extend(options.accept_first_merge.then_some(Reason::ParkedFirstMerge));
+        engine.look_again(&reasons).await?;
         let fleet = Fleet::new(engine, self.books.clone(), shift.clone());
         match options.mode {
             RunMode::Once => fleet.once().await,

@@ -4,6 +4,7 @@ mod check;
 mod explain;
 mod init;
 mod keys;
+mod links;
 mod run;
 mod status;
 
@@ -24,6 +25,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> anyhow::Result<Exit> {
         Verb::Run { once, accept } => run::run(config()?, *once, *accept, output).await,
         Verb::Status { parked } => status::status(&config()?, *parked, output).await,
         Verb::Explain { entity, record } => explain::explain(&config()?, entity, record, output).await,
+        Verb::Links(verb) => links::links(config()?, verb, output).await,
         Verb::Keys(verb) => keys::keys(verb, output),
         Verb::Schema => {
             output.write(&format!("{}\n", serde_json::to_string_pretty(&config_schema())?))?;
