@@ -164,7 +164,7 @@ pub trait Reader: Send + Sync {
     async fn fetch(&self, entity: &str, ids: &[RecordId]) -> Result<Vec<NativeRecord>>;
 
     /// For each lookup, the records found, at most 50 a lookup (`AboveId`: 1,000). May lag behind writes by `search_lag_max`.
-    /// A server that ignores a filter must not be believed: every record returned really has the value (compared as text, ASCII case ignored).
+    /// A server that ignores a filter must not be believed: every record returned really has the value (compared as text, upper and lower case alike).
     async fn find(&self, entity: &str, lookups: &[Lookup]) -> Result<Vec<Vec<NativeRecord>>>;
 
     /// Proves that the system can be reached with these credentials, without changing anything. Called by `check` and at start.
