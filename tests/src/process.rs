@@ -80,6 +80,16 @@ impl Running {
         }
     }
 
+    /// Lets it work for a while, then kills it unless it has ended.
+    pub fn kill_after(mut self, life: Duration) -> Ended {
+        let mut left = life;
+        while self.is_alive() && !left.is_zero() {
+            std::thread::sleep(LOOK);
+            left = left.saturating_sub(LOOK);
+        }
+        self.kill()
+    }
+
     /// `kill -9`, in the middle of whatever it does.
     pub fn kill(mut self) -> Ended {
         self.end_now();

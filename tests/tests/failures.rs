@@ -53,13 +53,13 @@ fn a_wrong_password_names_the_system_and_writes_nothing() {
 fn a_dead_server_is_named_and_the_next_run_goes_on() {
     for (fault, system) in [("autotask_dead", "autotask"), ("crm_dead", "crm")] {
         let world = World::of(30, 12);
-        world.faults(json!({ fault: true }));
+        world.faults(json!({ (fault): true }));
         assert_fails(&world.run_once(), REFUSED, &[system, "connect"]);
         world.faults(json!({}));
         world.good_run();
         let account = world.linked("crm", "account")[0]["id"].clone();
         world.edit("crm", "account", &account, json!({ "city": "Troy" }));
-        world.faults(json!({ fault: true }));
+        world.faults(json!({ (fault): true }));
         assert_fails(&world.run_once(), REFUSED, &[system]);
         assert_recovers(&world);
         let other = &world.record("crm", "account", &account)["counterpart"];
@@ -204,8 +204,8 @@ fn world_with_a_message_on_the_bus(world: &World) -> Json {
     let account = world.linked("autotask", "account")[0]["id"].clone();
     world.edit("autotask", "account", &account, json!({ "city": "Cohoes" }));
     world.faults(json!({ "unavailable": { "probability": 1.0, "system": "crm", "on": "writes" } }));
-    let ended = world.run_once();
-    assert_fails(&ended, REFUSED, &["crm"]);
+    // Whether it gives up by itself or is killed: the message stays.
+    world.start(&["run", "--once"]).kill_after(Duration::from_secs(3));
     account
 }
 
@@ -227,29 +227,34 @@ fn assert_unopened(world: &World, account: &Json) {
 #[test]
 fn a_server_that_breaks_its_protocol_is_named_and_nothing_is_lost() {
     let always = |system: &str| json!({ "probability": 1.0, "system": system, "on": "reads" });
-    let cases: [(&str, &[&str]); 5] = [
+    let cases: [(&str, &[&str]); 4] = [
         ("endless_paging", &["page"]),
-        ("foreign_next_page", &["origin"]),
         ("huge_body", &["bytes"]),
         ("truncated_body", &["json"]),
         ("cut_body", &[]),
     ];
     for system in ["autotask", "crm"] {
         for (fault, words) in cases {
-            // The CRM's cursor is no address: it has no next page on another host.
-            if (system, fault) == ("crm", "foreign_next_page") {
-                continue;
-            }
             let world = World::of(450, 19);
-            world.configure("[run]", "[run]\napply_workers = 1");
-            world.faults(json!({ fault: always(system) }));
+            world.faults(json!({ (fault): always(system) }));
             let ended = world.run_once();
+            println!("{system} {fault}");
             assert_fails(&ended, REFUSED, &[&[system], words].concat());
             assert!(world.writes_since(0).is_empty(), "{system} {fault}: {ended:?}");
             world.faults(json!({}));
             assert!(matches!(world.seamless(&["check"]).code, 0), "{system} {fault}");
         }
     }
+}
+
+#[test]
+fn a_next_page_on_another_host_is_never_asked_for() {
+    // Autotask is read by `id >`, so that its address of a next page plays no part; the wire tests of seamless-rest have systems where it does.
+    let world = World::of(450, 19);
+    world.faults(json!({ "foreign_next_page": { "probability": 1.0 } }));
+    world.good_run();
+    world.assert_in_step("with foreign next pages");
+    assert!(number(&world.get("/stats")["autotask"]["faults"]["foreign_next_page"]) > 0, "the fault struck");
 }
 
 #[test]

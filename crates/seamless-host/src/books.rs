@@ -8,7 +8,8 @@ use std::time::Duration;
 use seamless_core::envelope::{Hasher, RowSeal, Sealer};
 use seamless_core::pipeline::{Counters, Engine, Mistakes, Rows, SyncSpec, System};
 use seamless_core::{
-    Bus, Clock, Error, ErrorKind, KeyProvider, Keyset, Random, Result, Row, RowKey, Scan, StateStore, SyncId, SystemId, Table,
+    Bus, Clock, Error, ErrorKind, KeyProvider, Keyset, Random, Result, Row, RowKey, Scan, StateStore, SyncId,
+    SystemId, Table,
 };
 use seamless_sqlite::Sqlite;
 
@@ -47,7 +48,8 @@ async fn open_folder(dir: &Path, identity: &str, clock: &Arc<dyn Clock>) -> Resu
         // Blocks: the whole file is checked.
         let opened = tokio::task::spawn_blocking(move || Sqlite::open(&folder, &named, of_bus)).await;
         let opened = opened.map_err(|_| Error::storage("opening the data folder failed unexpectedly"))?;
-        let is_held = |error: &Error| error.kind == ErrorKind::Refused && error.message().starts_with("another host");
+        let is_held =
+            |error: &Error| error.kind == ErrorKind::Refused && error.message().starts_with("another host");
         match opened {
             Err(error) if is_held(&error) => {
                 let waited = clock.monotonic().saturating_sub(started);
@@ -84,11 +86,17 @@ impl Books {
     }
 
     /// An engine on these books.
-    pub(crate) fn engine(&self, syncs: Vec<SyncSpec>, systems: BTreeMap<SystemId, System>) -> Result<Arc<Engine>> {
+    pub(crate) fn engine(
+        &self,
+        syncs: Vec<SyncSpec>,
+        systems: BTreeMap<SystemId, System>,
+    ) -> Result<Arc<Engine>> {
         let random: Arc<dyn Random> = Arc::new(OsRandom);
         let identity = self.config.identity();
-        let syncs: BTreeMap<SyncId, Arc<SyncSpec>> =
-            syncs.into_iter().map(|sync| (sync.id.clone(), Arc::new(sync))).collect();
+        let syncs: BTreeMap<SyncId, Arc<SyncSpec>> = syncs
+            .into_iter()
+            .map(|sync| (sync.id.clone(), Arc::new(sync)))
+            .collect();
         let engine = Arc::new(Engine {
             syncs,
             systems,
@@ -110,7 +118,19 @@ impl Books {
 
     /// The engine at work, if there is one.
     pub(crate) fn working(&self) -> Option<Arc<Engine>> {
-        self.working.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.working
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The run is over.
+    pub(crate) fn rest(&self) {
+        *self.working.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.troubles
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 
     /// Notes or clears what keeps a worker from working.
@@ -141,9 +161,16 @@ impl Books {
     ) -> Result<()> {
         let mut after = None;
         loop {
-            let scan = Scan { table, prefix: prefix.to_owned(), after: after.clone(), limit: PAGE };
+            let scan = Scan {
+                table,
+                prefix: prefix.to_owned(),
+                after: after.clone(),
+                limit: PAGE,
+            };
             let rows = self.store.scan(&scan).await?;
-            let Some((last, _)) = rows.last() else { return Ok(()) };
+            let Some((last, _)) = rows.last() else {
+                return Ok(());
+            };
             after = Some(last.clone());
             for (key, row) in rows {
                 if !visit(RowKey::new(table, key), row)? {

@@ -29,7 +29,15 @@ pub(crate) struct SyncPlan {
 pub(crate) fn plan_syncs(config: &Config, plugins: &Plugins) -> Result<Vec<SyncPlan>> {
     let mut plans = Vec::new();
     for (name, table) in &config.syncs {
-        plans.push(Builder { config, plugins, name, table }.plan()?);
+        plans.push(
+            Builder {
+                config,
+                plugins,
+                name,
+                table,
+            }
+            .plan()?,
+        );
     }
     check_together(config, &plans)?;
     Ok(parents_first(plans))
@@ -37,7 +45,12 @@ pub(crate) fn plan_syncs(config: &Config, plugins: &Plugins) -> Result<Vec<SyncP
 
 impl SyncPlan {
     /// The sync with what the live systems say of themselves.
-    pub(crate) fn spec(&self, capabilities: [Capabilities; 2], live: Option<&[EntityInfo; 2]>, accepted: bool) -> SyncSpec {
+    pub(crate) fn spec(
+        &self,
+        capabilities: [Capabilities; 2],
+        live: Option<&[EntityInfo; 2]>,
+        accepted: bool,
+    ) -> SyncSpec {
         let side = |side: Side, capabilities: Capabilities| {
             let configured = || self.mappings[side.index()].clone();
             let mapping = live.map_or_else(configured, |live| self.live_mapping(side, &live[side.index()]));
@@ -88,13 +101,18 @@ impl SyncPlan {
 
     /// The side of a system.
     pub(crate) fn side_of(&self, system: &str) -> Option<Side> {
-        Side::BOTH.into_iter().find(|side| self.systems[side.index()].as_str() == system)
+        Side::BOTH
+            .into_iter()
+            .find(|side| self.systems[side.index()].as_str() == system)
     }
 
     fn refers_to(&self, other: &SyncPlan) -> bool {
         self.id != other.id
             && self.model.fields.values().any(|field| {
-                field.reference.as_ref().is_some_and(|reference| reference.entity == other.model.name)
+                field
+                    .reference
+                    .as_ref()
+                    .is_some_and(|reference| reference.entity == other.model.name)
             })
     }
 }
@@ -141,7 +159,12 @@ impl Builder<'_> {
 
     /// The default owner is Autotask, where there is one: the record of the trade is kept there.
     fn owner(&self, systems: &[SystemId; 2]) -> Side {
-        let kind = |side: Side| self.config.systems.get(systems[side.index()].as_str()).map(|system| system.kind.as_str());
+        let kind = |side: Side| {
+            self.config
+                .systems
+                .get(systems[side.index()].as_str())
+                .map(|system| system.kind.as_str())
+        };
         match self.table.owner.as_deref().or(self.table.from.as_deref()) {
             Some(owner) if systems[1].as_str() == owner => Side::B,
             Some(_) => Side::A,
@@ -152,11 +175,27 @@ impl Builder<'_> {
 
     fn model(&self, systems: &[SystemId; 2]) -> Result<EntityModel> {
         let wanted = self.table.entity(self.name);
-        let known: Vec<&str> = self.plugins.models.iter().map(|model| model.name.as_str()).collect();
-        let found = self.plugins.models.iter().find(|model| model.name.as_str() == wanted);
+        let known: Vec<&str> = self
+            .plugins
+            .models
+            .iter()
+            .map(|model| model.name.as_str())
+            .collect();
+        let found = self
+            .plugins
+            .models
+            .iter()
+            .find(|model| model.name.as_str() == wanted);
         let mut model = found.cloned().ok_or_else(|| {
-            let path: &[&str] = if self.table.entity.is_some() { &["entity"] } else { &[] };
-            self.problem(path, format!("there is no entity '{wanted}'{}", hint(wanted, &known)))
+            let path: &[&str] = if self.table.entity.is_some() {
+                &["entity"]
+            } else {
+                &[]
+            };
+            self.problem(
+                path,
+                format!("there is no entity '{wanted}'{}", hint(wanted, &known)),
+            )
         })?;
         for (name, table) in &self.table.fields {
             let spec = model.fields.entry(name.clone()).or_default();
@@ -167,8 +206,10 @@ impl Builder<'_> {
                     let message = format!("there is no entity '{entity}'{}", hint(entity, &known));
                     return Err(self.problem(&["fields", name, "reference"], message));
                 }
-                spec.reference =
-                    Some(ReferenceSpec { entity: EntityName::from(entity.as_str()), required: table.reference_required });
+                spec.reference = Some(ReferenceSpec {
+                    entity: EntityName::from(entity.as_str()),
+                    required: table.reference_required,
+                });
             }
             if table.from.is_some() {
                 spec.direction = Some(self.direction(systems, table.from.as_deref()));
@@ -196,7 +237,10 @@ impl Builder<'_> {
                     fields: rule
                         .fields
                         .iter()
-                        .map(|field| MatchField { field: field.field.clone(), normalise: field.normalise })
+                        .map(|field| MatchField {
+                            field: field.field.clone(),
+                            normalise: field.normalise,
+                        })
                         .collect(),
                 });
             }
@@ -209,7 +253,10 @@ impl Builder<'_> {
         let known: Vec<String> = model.fields.keys().cloned().collect();
         model.fields.get_mut(name).ok_or_else(|| {
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            self.problem(path, format!("{entity} has no field '{name}'{}", hint(name, &known)))
+            self.problem(
+                path,
+                format!("{entity} has no field '{name}'{}", hint(name, &known)),
+            )
         })
     }
 
@@ -221,10 +268,15 @@ impl Builder<'_> {
             .default_mapping(&configured.settings, &model.name)
             .map_err(|error| self.config.settings_problem(system.as_str(), error))?;
         let from_plugin = own.is_some();
-        let mut mapping = own.or_else(|| (self.plugins.defaults)(&configured.kind, &model.name)).ok_or_else(|| {
-            let message = format!("{system} has no mapping for {}; its connector does not know that entity", model.name);
-            self.problem(&["entity"], message)
-        })?;
+        let mut mapping = own
+            .or_else(|| (self.plugins.defaults)(&configured.kind, &model.name))
+            .ok_or_else(|| {
+                let message = format!(
+                    "{system} has no mapping for {}; its connector does not know that entity",
+                    model.name
+                );
+                self.problem(&["entity"], message)
+            })?;
         match self.table.xref.get(system.as_str()) {
             Some(XrefChange::None) => mapping.xref = None,
             Some(XrefChange::Native(native)) => mapping.xref = Some(native.clone()),
@@ -238,14 +290,22 @@ impl Builder<'_> {
         if let Err(mistakes) = mapping.validate() {
             let mistake = mistakes.into_iter().next().unwrap_or_default();
             let field = mistake.split(':').next().unwrap_or_default().to_owned();
-            return Err(self.problem(&["map", system.as_str(), &field], format!("the mapping of {system} is wrong: {mistake}")));
+            return Err(self.problem(
+                &["map", system.as_str(), &field],
+                format!("the mapping of {system} is wrong: {mistake}"),
+            ));
         }
         let written_down = |name: &String| {
             changes.and_then(|changes| changes.get(name)).is_some_and(|change| {
                 matches!(change, FieldChange::Change(table) if table.options.as_ref().is_some_and(|options| options.pairs.is_some()))
             })
         };
-        let relabel = mapping.fields.keys().filter(|name| !from_plugin && !written_down(name)).cloned().collect();
+        let relabel = mapping
+            .fields
+            .keys()
+            .filter(|name| !from_plugin && !written_down(name))
+            .cloned()
+            .collect();
         Ok((mapping, relabel))
     }
 
@@ -279,12 +339,23 @@ impl Builder<'_> {
             FieldChange::Change(table) => table,
         };
         let before = mapping.fields.remove(name);
-        let native = table.native.clone().or_else(|| before.as_ref().map(|field| field.native.clone())).ok_or_else(|| {
-            self.problem(&path, format!("{system} does not map {name} by itself; say which field: native = \"…\""))
-        })?;
+        let native = table
+            .native
+            .clone()
+            .or_else(|| before.as_ref().map(|field| field.native.clone()))
+            .ok_or_else(|| {
+                self.problem(
+                    &path,
+                    format!("{system} does not map {name} by itself; say which field: native = \"…\""),
+                )
+            })?;
         let is_reference = model.fields[name].reference.is_some();
         let mut field = before.unwrap_or_else(|| {
-            if is_reference { FieldMapping::reference(&native, Default::default()) } else { FieldMapping::text(&native) }
+            if is_reference {
+                FieldMapping::reference(&native, Default::default())
+            } else {
+                FieldMapping::text(&native)
+            }
         });
         field.native = native;
         field.kind = table.kind.unwrap_or(field.kind);
@@ -304,7 +375,9 @@ impl Builder<'_> {
             let mut options = field.options.take().unwrap_or_default();
             if let Some(pairs) = &changes.pairs {
                 let at = ["map", system.as_str(), name, "options", "pairs"];
-                let pairs = pairs.iter().map(|(option, native)| Ok((option.clone(), self.scalar(native, &at)?)));
+                let pairs = pairs
+                    .iter()
+                    .map(|(option, native)| Ok((option.clone(), self.scalar(native, &at)?)));
                 options.pairs = pairs.collect::<Result<_>>()?;
             }
             options = OptionMap {
@@ -321,7 +394,9 @@ impl Builder<'_> {
 
     fn scalar(&self, json: &Json, path: &[&str]) -> Result<Value> {
         match Value::from_json(json) {
-            Value::List(_) | Value::Map(_) => Err(self.problem(path, "expected a text, a number, true or false")),
+            Value::List(_) | Value::Map(_) => {
+                Err(self.problem(path, "expected a text, a number, true or false"))
+            }
             scalar => Ok(scalar),
         }
     }
@@ -329,17 +404,26 @@ impl Builder<'_> {
     fn check_model(&self, model: &EntityModel, mappings: &[SideMapping; 2]) -> Result<()> {
         let mapped = |name: &str| mappings.iter().all(|mapping| mapping.fields.contains_key(name));
         if !model.fields.keys().any(|name| mapped(name)) {
-            return Err(self.problem(&["map"], "no field is mapped on both sides: nothing could be kept in step"));
+            return Err(self.problem(
+                &["map"],
+                "no field is mapped on both sides: nothing could be kept in step",
+            ));
         }
         for name in self.table.fields.keys() {
             if !mapped(name) {
-                let message = format!("{name} needs a mapping on both sides: add it to [syncs.{}.map.<system>]", self.name);
+                let message = format!(
+                    "{name} needs a mapping on both sides: add it to [syncs.{}.map.<system>]",
+                    self.name
+                );
                 return Err(self.problem(&["fields", name], message));
             }
         }
         for rule in &model.match_rules {
             if let Some(field) = rule.fields.iter().find(|field| !mapped(&field.field)) {
-                let message = format!("the match rule '{}' needs {}, which is not mapped on both sides", rule.name, field.field);
+                let message = format!(
+                    "the match rule '{}' needs {}, which is not mapped on both sides",
+                    rule.name, field.field
+                );
                 return Err(self.problem(&["match"], message));
             }
         }
@@ -352,18 +436,33 @@ fn check_together(config: &Config, plans: &[SyncPlan]) -> Result<()> {
     let between = |plan: &SyncPlan| plan.systems.iter().cloned().collect::<BTreeSet<_>>();
     for (index, plan) in plans.iter().enumerate() {
         let at = ["syncs", plan.id.as_str()];
-        let twin = plans[..index].iter().find(|other| other.model.name == plan.model.name && between(other) == between(plan));
+        let twin = plans[..index]
+            .iter()
+            .find(|other| other.model.name == plan.model.name && between(other) == between(plan));
         if let Some(twin) = twin {
-            let message = format!("the syncs {} and {} keep the same entity between the same systems; drop one", twin.id, plan.id);
+            let message = format!(
+                "the syncs {} and {} keep the same entity between the same systems; drop one",
+                twin.id, plan.id
+            );
             return Err(config.problem(&at, message));
         }
         for (name, field) in &plan.model.fields {
-            let Some(reference) = field.reference.as_ref().filter(|reference| reference.required) else { continue };
-            let kept = plans.iter().any(|other| other.model.name == reference.entity && between(other) == between(plan));
-            let used = plan.mappings.iter().all(|mapping| mapping.fields.contains_key(name));
+            let Some(reference) = field.reference.as_ref().filter(|reference| reference.required) else {
+                continue;
+            };
+            let kept = plans
+                .iter()
+                .any(|other| other.model.name == reference.entity && between(other) == between(plan));
+            let used = plan
+                .mappings
+                .iter()
+                .all(|mapping| mapping.fields.contains_key(name));
             if used && !kept {
                 let entity = &reference.entity;
-                let message = format!("{} needs its {entity} on both sides, but no sync keeps it there; add [syncs.{entity}]", plan.id);
+                let message = format!(
+                    "{} needs its {entity} on both sides, but no sync keeps it there; add [syncs.{entity}]",
+                    plan.id
+                );
                 return Err(config.problem(&at, message));
             }
         }
@@ -385,7 +484,8 @@ fn parents_first(mut plans: Vec<SyncPlan>) -> Vec<SyncPlan> {
 /// Where an entity of a system stands in the order of the syncs: parents are read first.
 pub(crate) fn rank(plans: &[SyncPlan], system: &SystemId, native: &str) -> usize {
     let uses = |plan: &SyncPlan| {
-        plan.side_of(system.as_str()).is_some_and(|side| plan.mappings[side.index()].entity == native)
+        plan.side_of(system.as_str())
+            .is_some_and(|side| plan.mappings[side.index()].entity == native)
     };
     plans.iter().position(uses).unwrap_or(usize::MAX)
 }
@@ -396,7 +496,10 @@ pub(crate) fn natives(plans: &[SyncPlan]) -> BTreeMap<SystemId, BTreeSet<String>
     for plan in plans {
         for side in Side::BOTH {
             let entity = plan.mappings[side.index()].entity.clone();
-            natives.entry(plan.systems[side.index()].clone()).or_default().insert(entity);
+            natives
+                .entry(plan.systems[side.index()].clone())
+                .or_default()
+                .insert(entity);
         }
     }
     natives

@@ -58,16 +58,29 @@ impl Report {
 
     /// How many findings there are of a level.
     pub fn count(&self, level: Level) -> usize {
-        self.findings.iter().filter(|finding| finding.level == level).count()
+        self.findings
+            .iter()
+            .filter(|finding| finding.level == level)
+            .count()
     }
 
     fn add(&mut self, level: Level, about: impl Into<String>, sentence: impl Into<String>) {
-        self.findings.push(Finding { level, about: about.into(), sentence: sentence.into(), kind: None });
+        self.findings.push(Finding {
+            level,
+            about: about.into(),
+            sentence: sentence.into(),
+            kind: None,
+        });
     }
 
     fn fail(&mut self, about: impl Into<String>, error: &Error) {
         let sentence = error.to_string();
-        self.findings.push(Finding { level: Level::Error, about: about.into(), sentence, kind: Some(error.kind) });
+        self.findings.push(Finding {
+            level: Level::Error,
+            about: about.into(),
+            sentence,
+            kind: Some(error.kind),
+        });
     }
 }
 
@@ -103,8 +116,16 @@ pub async fn check(config: &Config, plugins: &Plugins, offline: bool) -> Report 
 fn sync(report: &mut Report, plan: &SyncPlan) {
     let about = format!("sync {}", plan.id);
     let owner = &plan.systems[plan.owner.index()];
-    let mapped = plan.mappings[0].fields.keys().filter(|name| plan.mappings[1].fields.contains_key(*name)).count();
-    report.add(Level::Ok, &about, format!("{}, {mapped} fields, {owner} wins conflicts", plan.flow()));
+    let mapped = plan.mappings[0]
+        .fields
+        .keys()
+        .filter(|name| plan.mappings[1].fields.contains_key(*name))
+        .count();
+    report.add(
+        Level::Ok,
+        &about,
+        format!("{}, {mapped} fields, {owner} wins conflicts", plan.flow()),
+    );
     for side in Side::BOTH {
         let system = &plan.systems[side.index()];
         let mapping = &plan.mappings[side.index()];
@@ -200,7 +221,11 @@ fn mapping(report: &mut Report, plan: &SyncPlan, live: &Live) {
         let mut problems = plan.used_mapping(side, &info).check(&info);
         problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
         if problems.iter().all(|problem| problem.severity == Severity::Note) {
-            report.add(Level::Ok, &about, format!("the mapping fits {}", plan.mappings[side.index()].entity));
+            report.add(
+                Level::Ok,
+                &about,
+                format!("the mapping fits {}", plan.mappings[side.index()].entity),
+            );
         }
         for problem in problems {
             let level = match problem.severity {
@@ -218,15 +243,16 @@ fn data_folder(dir: &Path) -> Result<(Level, String), Error> {
     use std::os::unix::fs::MetadataExt;
     let shown = dir.display();
     match std::fs::metadata(dir) {
-        Ok(about) if !about.is_dir() => {
-            Err(Error::config(format!("{shown} is not a folder; name another data_dir")))
-        }
-        Ok(about) if about.uid() != rustix::process::geteuid().as_raw() => {
-            Err(Error::config(format!("{shown} belongs to another user; run as that user, or name another data_dir")))
-        }
-        Ok(about) if about.mode() & 0o077 != 0 => {
-            Ok((Level::Warning, format!("{shown} can be read by others (its files cannot); run `chmod 700 {shown}`")))
-        }
+        Ok(about) if !about.is_dir() => Err(Error::config(format!(
+            "{shown} is not a folder; name another data_dir"
+        ))),
+        Ok(about) if about.uid() != rustix::process::geteuid().as_raw() => Err(Error::config(format!(
+            "{shown} belongs to another user; run as that user, or name another data_dir"
+        ))),
+        Ok(about) if about.mode() & 0o077 != 0 => Ok((
+            Level::Warning,
+            format!("{shown} can be read by others (its files cannot); run `chmod 700 {shown}`"),
+        )),
         Ok(_) => Ok((Level::Ok, format!("{shown} is there and private"))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Ok((Level::Ok, format!("{shown} will be made by the first run")))

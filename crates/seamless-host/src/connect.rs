@@ -41,15 +41,24 @@ impl Host {
 
     fn spec(&self, plan: &SyncPlan, live: &Live, accepted: bool) -> SyncSpec {
         let capabilities = Side::BOTH.map(|side| {
-            self.systems[&plan.systems[side.index()]].source.capabilities(&plan.mappings[side.index()].entity)
+            self.systems[&plan.systems[side.index()]]
+                .source
+                .capabilities(&plan.mappings[side.index()].entity)
         });
-        plan.spec(capabilities, Some(&Side::BOTH.map(|side| live_of(plan, side, live))), accepted)
+        plan.spec(
+            capabilities,
+            Some(&Side::BOTH.map(|side| live_of(plan, side, live))),
+            accepted,
+        )
     }
 }
 
 /// What a live system says of the entity on a side of a sync.
 pub(crate) fn live_of(plan: &SyncPlan, side: Side, live: &Live) -> EntityInfo {
-    let key = (plan.systems[side.index()].clone(), plan.mappings[side.index()].entity.clone());
+    let key = (
+        plan.systems[side.index()].clone(),
+        plan.mappings[side.index()].entity.clone(),
+    );
     live.get(&key).cloned().unwrap_or_default()
 }
 
@@ -58,7 +67,11 @@ pub(crate) async fn describe(plans: &[SyncPlan], name: &SystemId, system: &Syste
     system.source.ping().await.map_err(|error| named(error, name))?;
     let mut live = Live::new();
     for native in natives(plans).remove(name).unwrap_or_default() {
-        let info = system.source.describe(&native).await.map_err(|error| named(error, name))?;
+        let info = system
+            .source
+            .describe(&native)
+            .await
+            .map_err(|error| named(error, name))?;
         live.insert((name.clone(), native), info);
     }
     Ok(live)
@@ -66,7 +79,11 @@ pub(crate) async fn describe(plans: &[SyncPlan], name: &SystemId, system: &Syste
 
 /// An error that says which system it is about.
 pub(crate) fn named(error: Error, system: &SystemId) -> Error {
-    if error.context("system").is_some() { error } else { error.with("system", system) }
+    if error.context("system").is_some() {
+        error
+    } else {
+        error.with("system", system)
+    }
 }
 
 /// Writing without a cross-reference field, or to fields that are not there, would make records that cannot be found again.
@@ -74,7 +91,10 @@ fn refuse_what_cannot_work(plan: &SyncPlan, live: &Live) -> Result<()> {
     for side in Side::BOTH {
         let info = live_of(plan, side, live);
         let problems = plan.used_mapping(side, &info).check(&info);
-        let wrong: Vec<_> = problems.into_iter().filter(|problem| problem.severity == Severity::Error).collect();
+        let wrong: Vec<_> = problems
+            .into_iter()
+            .filter(|problem| problem.severity == Severity::Error)
+            .collect();
         let Some(first) = wrong.first() else { continue };
         let more = match wrong.len() {
             1 => String::new(),
@@ -93,7 +113,12 @@ impl Books {
         self.each(Table::WriteBack, "", |key, row| {
             let write_back: WriteBack = Rows::plain(&key, &row)?;
             if write_back.parked.is_some() {
-                let again = WriteBack { parked: None, tries: 0, due: self.clock.now(), ..write_back };
+                let again = WriteBack {
+                    parked: None,
+                    tries: 0,
+                    due: self.clock.now(),
+                    ..write_back
+                };
                 ops.push(Rows::put_plain(key, Expect::Version(row.version), &again)?);
             }
             Ok(true)

@@ -46,7 +46,9 @@ impl Plugins {
     pub(crate) fn validate(&self, config: &Config) -> Result<()> {
         for (name, system) in &config.systems {
             let plugin = self.source(config, &SystemId::from(name.as_str()))?;
-            plugin.validate(&system.settings).map_err(|error| config.settings_problem(name, error))?;
+            plugin
+                .validate(&system.settings)
+                .map_err(|error| config.settings_problem(name, error))?;
         }
         Ok(())
     }
@@ -94,7 +96,12 @@ impl Host {
             let system = plugins.open(&config, name, books.clock.clone()).await?;
             systems.insert(SystemId::from(name.as_str()), system);
         }
-        Ok(Host { config, books, systems, plans })
+        Ok(Host {
+            config,
+            books,
+            systems,
+            plans,
+        })
     }
 
     /// Where everything stands.
@@ -115,6 +122,11 @@ impl Host {
 
 impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "host of {} ({} systems)", self.config.tenant, self.systems.len())
+        write!(
+            f,
+            "host of {} ({} systems)",
+            self.config.tenant,
+            self.systems.len()
+        )
     }
 }

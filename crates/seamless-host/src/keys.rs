@@ -17,7 +17,11 @@ pub fn generate(file: &Path) -> Result<()> {
     let keyset = Keyset::generate(&OsRandom)?;
     let json = keyset.to_json()?;
     let shown = file.display();
-    let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    let opened = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file);
     let mut opened = opened.map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => {
             let message = format!("{shown} exists already; keys are never overwritten, name another file");
@@ -41,16 +45,22 @@ pub(crate) fn load(config: &Config) -> Result<Arc<Keyset>> {
             let file = config.dir.join(path);
             if !file.exists() {
                 let shown = file.display();
-                let message =
-                    format!("the keyset {shown} does not exist; make one with `seamless keys generate --out {shown}`");
+                let message = format!(
+                    "the keyset {shown} does not exist; make one with `seamless keys generate --out {shown}`"
+                );
                 return Err(config.problem(&["keys", "path"], message));
             }
-            (private_file(&file).map_err(|error| config.located(&["keys", "path"], error))?, file.display().to_string())
+            (
+                private_file(&file).map_err(|error| config.located(&["keys", "path"], error))?,
+                file.display().to_string(),
+            )
         }
         KeySource::Variable(name) => {
             let json = environment(name).map_err(|error| config.located(&["keys", "variable"], error))?;
             (json, format!("${name}"))
         }
     };
-    Keyset::from_json(json.expose()).map(Arc::new).map_err(|error| error.with("keyset", origin))
+    Keyset::from_json(json.expose())
+        .map(Arc::new)
+        .map_err(|error| error.with("keyset", origin))
 }

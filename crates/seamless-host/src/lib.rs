@@ -1,14 +1,20 @@
 //! From a tenant's configuration to a running host. Integrators link this crate, register their connectors and write a short `main`:
 //!
-//! ```ignore
-//! let plugins = Plugins { registry: Registry::default().connector(MyCrm), models: my_models(), defaults: my_mappings };
-//! let config = Config::load(Path::new("tenant.toml"))?;              // or Config::parse(text, file)
+//! ```no_run
+//! # use std::path::Path;
+//! # use seamless_core::{MappingDefaults, Registry, Result, pipeline::EntityModel};
+//! # use seamless_host::{Config, Host, Plugins, RunMode, RunOptions, Silent};
+//! # async fn example(registry: Registry, models: Vec<EntityModel>, defaults: MappingDefaults) -> Result<()> {
+//! let plugins = Plugins { registry, models, defaults };           // Registry::default().connector(MyCrm) …
+//! let config = Config::load(Path::new("tenant.toml"))?;           // or Config::parse(text, file)
 //! let host = Host::open(config, plugins).await?;
 //! let options = RunOptions { mode: RunMode::Once, accept_first_merge: false };
-//! let summary = host.run(options, &Silent, std::future::pending()).await?;   // RunSummary, Serialize
-//! let status = host.status().await?;                                          // Status, Serialize
-//! let why = host.explain("account", "autotask:17").await?;                    // Explanation, Serialize
-//! let aside = host.parked(100).await?;                                        // Vec<ParkedRecord>, Serialize
+//! let summary = host.run(options, &Silent, std::future::pending()).await?;
+//! println!("{} created, {} set aside", summary.counter("created"), summary.parked);
+//! let why = host.explain("account", "autotask:17").await?;
+//! println!("{}", why.summary);
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! [`check`] looks at a configuration and its systems without changing anything; [`ask`] answers `status`, `explain` and `parked` through the
@@ -40,5 +46,6 @@ pub use random::OsRandom;
 pub use run::{Phase, Progress, RunMode, RunOptions, RunSummary, Silent, Snapshot};
 pub use socket::{Answer, Question, ask};
 pub use view::{
-    CursorStatus, Decision, DecisionField, Explanation, FieldState, ParkedRecord, QueueStatus, Status, SyncStatus,
+    CursorStatus, Decision, DecisionField, Explanation, FieldState, ParkedRecord, QueueStatus, Status,
+    SyncStatus,
 };

@@ -48,14 +48,25 @@ pub async fn describe_live(config: &Config, plugins: &Plugins) -> Result<Vec<Liv
         for side in Side::BOTH {
             let mapping = &plan.mappings[side.index()];
             let canonical = |info: &FieldInfo| {
-                mapping.fields.iter().find(|(_, field)| field.native == info.name).map(|(name, _)| name.clone())
+                mapping
+                    .fields
+                    .iter()
+                    .find(|(_, field)| field.native == info.name)
+                    .map(|(name, _)| name.clone())
             };
             let info = live_of(plan, side, &live);
             sides.push(LiveSide {
                 sync: plan.id.to_string(),
                 system: plan.systems[side.index()].to_string(),
                 entity: mapping.entity.clone(),
-                fields: info.fields.into_iter().map(|info| LiveField { canonical: canonical(&info), info }).collect(),
+                fields: info
+                    .fields
+                    .into_iter()
+                    .map(|info| LiveField {
+                        canonical: canonical(&info),
+                        info,
+                    })
+                    .collect(),
             });
         }
     }

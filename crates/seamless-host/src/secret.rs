@@ -43,9 +43,17 @@ impl SecretRef {
 /// Whether a setting of this name holds a secret, so that its value must not stand in the file.
 pub(crate) fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["secret", "password", "token", "api_key", "apikey", "private_key", "integration_code"]
-        .iter()
-        .any(|part| name.contains(part))
+    [
+        "secret",
+        "password",
+        "token",
+        "api_key",
+        "apikey",
+        "private_key",
+        "integration_code",
+    ]
+    .iter()
+    .any(|part| name.contains(part))
 }
 
 /// A secret from the environment.
@@ -53,7 +61,9 @@ pub(crate) fn environment(name: &str) -> Result<Secret> {
     match std::env::var(name) {
         Ok(value) if !value.trim().is_empty() => Ok(Secret::new(value.trim())),
         Ok(_) => Err(Error::config(format!("the environment variable {name} is empty"))),
-        Err(_) => Err(Error::config(format!("the environment variable {name} is not set, or is not valid text"))),
+        Err(_) => Err(Error::config(format!(
+            "the environment variable {name} is not set, or is not valid text"
+        ))),
     }
 }
 
@@ -73,13 +83,21 @@ pub(crate) fn private_file(file: &Path) -> Result<Secret> {
         return Err(Error::config(message));
     }
     if about.uid() != us {
-        let message = format!("{shown} belongs to user {}, this is user {us}; run `chown {us} {shown}`", about.uid());
+        let message = format!(
+            "{shown} belongs to user {}, this is user {us}; run `chown {us} {shown}`",
+            about.uid()
+        );
         return Err(Error::config(message));
     }
     let mut text = String::new();
-    opened.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text).map_err(cannot)?;
+    opened
+        .take(SECRET_BYTES_MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(cannot)?;
     if text.len() as u64 > SECRET_BYTES_MAX {
-        return Err(Error::config(format!("{shown} is longer than {SECRET_BYTES_MAX} bytes: not a secret")));
+        return Err(Error::config(format!(
+            "{shown} is longer than {SECRET_BYTES_MAX} bytes: not a secret"
+        )));
     }
     match text.trim() {
         "" => Err(Error::config(format!("{shown} is empty"))),

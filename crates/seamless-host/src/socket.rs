@@ -78,10 +78,12 @@ pub async fn ask(config: &Config, plugins: &Plugins, question: &Question) -> Res
     match Books::open(config, plans).await {
         Ok(books) => books.answer(question).await,
         // A host that started meanwhile.
-        Err(error) if error.kind == ErrorKind::Refused => match ask_running(&config.data_dir, question).await? {
-            Some(answer) => answer.or_error(),
-            None => Err(error),
-        },
+        Err(error) if error.kind == ErrorKind::Refused => {
+            match ask_running(&config.data_dir, question).await? {
+                Some(answer) => answer.or_error(),
+                None => Err(error),
+            }
+        }
         Err(error) => Err(error),
     }
 }
@@ -90,7 +92,11 @@ impl Answer {
     fn or_error(self) -> Result<Answer> {
         match self {
             Answer::Error { not_found, message } => {
-                let kind = if not_found { ErrorKind::NotFound } else { ErrorKind::Storage };
+                let kind = if not_found {
+                    ErrorKind::NotFound
+                } else {
+                    ErrorKind::Storage
+                };
                 Err(Error::new(kind, message))
             }
             answer => Ok(answer),
@@ -100,7 +106,10 @@ impl Answer {
 
 /// Whether a host answers on this folder.
 pub(crate) fn is_served(data_dir: &Path) -> bool {
-    at_short_path(&data_dir.join(NAME), |path| std::os::unix::net::UnixStream::connect(path)).is_ok()
+    at_short_path(&data_dir.join(NAME), |path| {
+        std::os::unix::net::UnixStream::connect(path)
+    })
+    .is_ok()
 }
 
 /// A host's socket; closed and removed when dropped.
@@ -158,7 +167,9 @@ fn at_short_path<T>(file: &Path, act: impl FnOnce(&Path) -> std::io::Result<T>) 
 async fn listen(listener: UnixListener, books: Arc<Books>) {
     let room = Arc::new(tokio::sync::Semaphore::new(CLIENTS_MAX));
     loop {
-        let Ok(place) = room.clone().acquire_owned().await else { return };
+        let Ok(place) = room.clone().acquire_owned().await else {
+            return;
+        };
         match listener.accept().await {
             Ok((stream, _)) => {
                 let books = books.clone();
@@ -186,11 +197,17 @@ async fn reply(mut stream: UnixStream, books: &Books) -> std::io::Result<()> {
         () = books.clock.sleep(Duration::from_secs(5)) => return Ok(()),
     }
     let answer = match serde_json::from_str::<Question>(&line) {
-        Ok(question) => books.answer(&question).await.unwrap_or_else(|error| Answer::Error {
-            not_found: error.kind == ErrorKind::NotFound,
-            message: error.to_string(),
-        }),
-        Err(error) => Answer::Error { not_found: true, message: format!("the question is not understood: {error}") },
+        Ok(question) => books
+            .answer(&question)
+            .await
+            .unwrap_or_else(|error| Answer::Error {
+                not_found: error.kind == ErrorKind::NotFound,
+                message: error.to_string(),
+            }),
+        Err(error) => Answer::Error {
+            not_found: true,
+            message: format!("the question is not understood: {error}"),
+        },
     };
     let mut json = serde_json::to_vec(&answer)?;
     json.push(b'\n');
@@ -206,29 +223,37 @@ async fn ask_running(data_dir: &Path, question: &Question) -> Result<Option<Answ
         stream.set_nonblocking(true)?;
         UnixStream::from_std(stream)
     });
-    let Ok(mut stream) = connected else { return Ok(None) };
-    let lost = |error: std::io::Error| Error::unavailable(format!("the running host did not answer: {error}"));
+    let Ok(mut stream) = connected else {
+        return Ok(None);
+    };
+    let lost =
+        |error: std::io::Error| Error::unavailable(format!("the running host did not answer: {error}"));
     let mut json = serde_json::to_vec(question).map_err(|error| lost(error.into()))?;
     json.push(b'\n');
     stream.write_all(&json).await.map_err(lost)?;
     let mut line = String::new();
     let mut reader = BufReader::new(stream.take(ANSWER_BYTES_MAX));
     let read = tokio::time::timeout(ANSWER_WAIT, reader.read_line(&mut line)).await;
-    read.map_err(|_| Error::unavailable("the running host did not answer in time"))?.map_err(lost)?;
+    read.map_err(|_| Error::unavailable("the running host did not answer in time"))?
+        .map_err(lost)?;
     if line.is_empty() {
         // It ended between our question and its answer: ask the folder.
         return Ok(None);
     }
-    serde_json::from_str(&line)
-        .map(Some)
-        .map_err(|error| Error::protocol(format!("the running host's answer is not understood; is it of another version? {error}")))
+    serde_json::from_str(&line).map(Some).map_err(|error| {
+        Error::protocol(format!(
+            "the running host's answer is not understood; is it of another version? {error}"
+        ))
+    })
 }
 
 impl Books {
     async fn answer(&self, question: &Question) -> Result<Answer> {
         Ok(match question {
             Question::Status {} => Answer::Status(Box::new(self.status().await?)),
-            Question::Explain { entity, record } => Answer::Explanation(Box::new(self.explain(entity, record).await?)),
+            Question::Explain { entity, record } => {
+                Answer::Explanation(Box::new(self.explain(entity, record).await?))
+            }
             Question::Parked { max } => Answer::Parked(self.parked(*max).await?),
         })
     }

@@ -10,16 +10,28 @@ use clap::{Parser, Subcommand, ValueEnum};
 #[command(name = "seamless", version, after_help = crate::exit::HELP, max_term_width = 110, propagate_version = true)]
 pub(crate) struct Cli {
     /// The tenant's configuration.
-    #[arg(long, global = true, value_name = "FILE", default_value = "tenant.toml")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Everywhere",
+        value_name = "FILE",
+        default_value = "tenant.toml"
+    )]
     pub(crate) config: PathBuf,
     /// Print one JSON document instead of text.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Everywhere")]
     pub(crate) json: bool,
     /// How much to log to stderr. Default: `info` for `run`, `warn` else. Logs never hold record content.
-    #[arg(long, global = true, value_name = "LEVEL")]
+    #[arg(long, global = true, help_heading = "Everywhere", value_name = "LEVEL")]
     pub(crate) log: Option<LogLevel>,
     /// How to log.
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Everywhere",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
     pub(crate) log_format: LogFormat,
     /// What to do.
     #[command(subcommand)]

@@ -37,18 +37,54 @@ impl From<Exit> for ExitCode {
 /// The exit code of an error, its name in JSON, and what to do about it.
 pub(crate) fn of(kind: ErrorKind) -> (Exit, &'static str, &'static str) {
     match kind {
-        ErrorKind::Config => (Exit::Config, "config", "correct the configuration; `seamless check --offline` tells when it is right"),
-        ErrorKind::Auth => (Exit::Refused, "auth", "check that system's user and secret, then run `seamless check`"),
-        ErrorKind::Permission => (Exit::Refused, "permission", "give the API user the right it lacks, then run `seamless check`"),
-        ErrorKind::Unavailable => (Exit::Refused, "unavailable", "nothing is lost; run again when that system answers"),
+        ErrorKind::Config => (
+            Exit::Config,
+            "config",
+            "correct the configuration; `seamless check --offline` tells when it is right",
+        ),
+        ErrorKind::Auth => (
+            Exit::Refused,
+            "auth",
+            "check that system's user and secret, then run `seamless check`",
+        ),
+        ErrorKind::Permission => (
+            Exit::Refused,
+            "permission",
+            "give the API user the right it lacks, then run `seamless check`",
+        ),
+        ErrorKind::Unavailable => (
+            Exit::Refused,
+            "unavailable",
+            "nothing is lost; run again when that system answers",
+        ),
         ErrorKind::RateLimited => (Exit::Refused, "rate_limited", "nothing is lost; run again later"),
-        ErrorKind::Protocol => (Exit::Refused, "protocol", "that system did not keep to its protocol; check its address and manifest"),
-        ErrorKind::Limit => (Exit::Refused, "limit", "something came that is larger than allowed; check that system's address and limits"),
+        ErrorKind::Protocol => (
+            Exit::Refused,
+            "protocol",
+            "that system did not keep to its protocol; check its address and manifest",
+        ),
+        ErrorKind::Limit => (
+            Exit::Refused,
+            "limit",
+            "something came that is larger than allowed; check that system's address and limits",
+        ),
         ErrorKind::NotFound => (Exit::Refused, "not_found", "check the name, address or id"),
-        ErrorKind::Refused => (Exit::Refused, "refused", "nothing was changed; do what the message says and run again"),
-        ErrorKind::Invalid => (Exit::Failure, "invalid", "see the system named; `seamless check` may tell more"),
+        ErrorKind::Refused => (
+            Exit::Refused,
+            "refused",
+            "nothing was changed; do what the message says and run again",
+        ),
+        ErrorKind::Invalid => (
+            Exit::Failure,
+            "invalid",
+            "see the system named; `seamless check` may tell more",
+        ),
         ErrorKind::Conflict => (Exit::Failure, "conflict", "run again"),
-        ErrorKind::Crypto => (Exit::Failure, "crypto", "use the keyset, tenant and environment that the data were written with"),
+        ErrorKind::Crypto => (
+            Exit::Failure,
+            "crypto",
+            "use the keyset, tenant and environment that the data were written with",
+        ),
         ErrorKind::Storage => (Exit::Failure, "storage", "check the disk and the data folder"),
         _ => (Exit::Failure, "other", "run again with --log debug"),
     }
@@ -63,7 +99,19 @@ mod tests {
         use ErrorKind::*;
         let table = [
             (2, vec![Config]),
-            (3, vec![Auth, Permission, Unavailable, RateLimited, Protocol, Limit, NotFound, Refused]),
+            (
+                3,
+                vec![
+                    Auth,
+                    Permission,
+                    Unavailable,
+                    RateLimited,
+                    Protocol,
+                    Limit,
+                    NotFound,
+                    Refused,
+                ],
+            ),
             (1, vec![Invalid, Conflict, Crypto, Storage]),
         ];
         let mut names = std::collections::BTreeSet::new();
@@ -80,7 +128,13 @@ mod tests {
 
     #[test]
     fn help_tells_every_code() {
-        for exit in [Exit::Done, Exit::Failure, Exit::Config, Exit::Refused, Exit::Attention] {
+        for exit in [
+            Exit::Done,
+            Exit::Failure,
+            Exit::Config,
+            Exit::Refused,
+            Exit::Attention,
+        ] {
             let line = format!("\n  {}  ", exit as u8);
             assert!(HELP.contains(&line), "{exit:?}");
         }

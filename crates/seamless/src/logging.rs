@@ -27,9 +27,14 @@ pub(crate) fn start(cli: &Cli) {
     };
     // Libraries stay at warn: what they log below it may hold URLs, and those may hold record content.
     let filter = EnvFilter::new(format!("warn,seamless={level}"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(BesideBars);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(BesideBars);
     match cli.log_format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
+        LogFormat::Text => builder
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_target(false)
+            .init(),
         LogFormat::Json => builder.json().init(),
     }
 }

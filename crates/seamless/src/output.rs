@@ -33,7 +33,8 @@ pub(crate) enum Tone {
 
 /// Facts an error can carry, in the order in which they are shown.
 const FACTS: [&str; 13] = [
-    "file", "line", "column", "key", "system", "entity", "record", "setting", "status", "table", "row", "keyset", "call",
+    "file", "line", "column", "key", "system", "entity", "record", "setting", "status", "table", "row",
+    "keyset", "call",
 ];
 
 impl Output {
@@ -44,7 +45,11 @@ impl Output {
 
     /// Prints a document with `--json`; else whatever `text` prints.
     pub(crate) fn print<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) -> anyhow::Result<()> {
-        let text = if self.json { format!("{}\n", serde_json::to_string_pretty(value)?) } else { text() };
+        let text = if self.json {
+            format!("{}\n", serde_json::to_string_pretty(value)?)
+        } else {
+            text()
+        };
         self.write(&text)
     }
 
@@ -59,7 +64,11 @@ impl Output {
 
     /// Coloured on a terminal.
     pub(crate) fn paint(&self, tone: Tone, text: impl std::fmt::Display) -> String {
-        if self.colour { painted(tone, &text.to_string()) } else { text.to_string() }
+        if self.colour {
+            painted(tone, &text.to_string())
+        } else {
+            text.to_string()
+        }
     }
 
     /// Tells an error: a sentence and what to do, on stderr; with `--json` an object on stdout.
@@ -73,12 +82,20 @@ impl Output {
         }
         let message = ours.map_or_else(|| format!("{error:#}"), |error| error.message().to_owned());
         let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        let paint = |tone, text: &str| if colour { painted(tone, text) } else { text.to_owned() };
+        let paint = |tone, text: &str| {
+            if colour {
+                painted(tone, text)
+            } else {
+                text.to_owned()
+            }
+        };
         let mut text = format!("{} {}\n", paint(Tone::Bad, "error:"), clean(&message));
         if let Some(error) = ours {
-            if let (Some(file), Some(line), Some(column)) =
-                (error.context("file"), error.context("line"), error.context("column"))
-            {
+            if let (Some(file), Some(line), Some(column)) = (
+                error.context("file"),
+                error.context("line"),
+                error.context("column"),
+            ) {
                 text += &format!("  at {}:{line}:{column}\n", clean(file));
             }
             let facts: Vec<String> = FACTS
@@ -98,7 +115,14 @@ impl Output {
         code
     }
 
-    fn error_json(&self, error: &anyhow::Error, ours: Option<&Error>, name: &str, advice: &str, code: Exit) -> Json {
+    fn error_json(
+        &self,
+        error: &anyhow::Error,
+        ours: Option<&Error>,
+        name: &str,
+        advice: &str,
+        code: Exit,
+    ) -> Json {
         let mut object = Map::new();
         object.insert("kind".into(), name.into());
         object.insert("exit_code".into(), (code as u8).into());
@@ -109,8 +133,14 @@ impl Output {
         }
         for fact in FACTS {
             if let Some(value) = ours.and_then(|error| error.context(fact)) {
-                let number = ["line", "column"].contains(&fact).then(|| value.parse::<u64>().ok()).flatten();
-                object.insert(fact.into(), number.map_or_else(|| clean(value).into(), Json::from));
+                let number = ["line", "column"]
+                    .contains(&fact)
+                    .then(|| value.parse::<u64>().ok())
+                    .flatten();
+                object.insert(
+                    fact.into(),
+                    number.map_or_else(|| clean(value).into(), Json::from),
+                );
             }
         }
         Json::Object(object)
@@ -130,13 +160,21 @@ fn painted(tone: Tone, text: &str) -> String {
 
 /// Text from remote systems and files, without what could steer a terminal.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 /// Rows with aligned columns; the first column is indented.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for row in rows {
@@ -163,15 +201,27 @@ mod tests {
 
     #[test]
     fn columns_are_aligned() {
-        let rows = vec![vec!["a".to_owned(), "1".to_owned()], vec!["längst".to_owned(), "22".to_owned()]];
+        let rows = vec![
+            vec!["a".to_owned(), "1".to_owned()],
+            vec!["längst".to_owned(), "22".to_owned()],
+        ];
         assert_eq!(table(&rows), "  a       1\n  längst  22\n");
     }
 
     #[test]
     fn errors_become_objects_with_their_place() {
-        let error = Error::config("unknown key 'x'").with("file", "t.toml").with("line", 3).with("column", 1);
+        let error = Error::config("unknown key 'x'")
+            .with("file", "t.toml")
+            .with("line", 3)
+            .with("column", 1);
         let output = Output::new(true);
-        let json = output.error_json(&anyhow::Error::new(Error::config("")), Some(&error), "config", "do", Exit::Config);
+        let json = output.error_json(
+            &anyhow::Error::new(Error::config("")),
+            Some(&error),
+            "config",
+            "do",
+            Exit::Config,
+        );
         assert_eq!(
             json,
             json!({"kind": "config", "exit_code": 2, "message": "unknown key 'x'", "advice": "do", "file": "t.toml", "line": 3, "column": 1})

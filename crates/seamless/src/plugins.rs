@@ -11,6 +11,10 @@ pub(crate) fn plugins() -> Plugins {
         registry: Registry::default().connector(Autotask).connector(Rest),
         models: seamless_entities::models(),
         // A REST system's fields are its manifest's business: what the manifest does not map has no default.
-        defaults: |kind, entity| (kind == "autotask").then(|| seamless_entities::default_mapping(kind, entity)).flatten(),
+        defaults: |kind, entity| {
+            (kind == "autotask")
+                .then(|| seamless_entities::default_mapping(kind, entity))
+                .flatten()
+        },
     }
 }

@@ -47,7 +47,12 @@ pub(crate) struct SandboxArgs {
 
 /// Starts the simulators and keeps them until they are stopped.
 pub(crate) async fn run(args: &SandboxArgs, output: &Output) -> anyhow::Result<Exit> {
-    let faults = args.faults.as_deref().map(read_faults).transpose()?.unwrap_or_default();
+    let faults = args
+        .faults
+        .as_deref()
+        .map(read_faults)
+        .transpose()?
+        .unwrap_or_default();
     let config = Config {
         seed: args.seed,
         records: args.records,
@@ -63,7 +68,10 @@ pub(crate) async fn run(args: &SandboxArgs, output: &Output) -> anyhow::Result<E
         .await
         .context("cannot start the sandbox; is one of the ports in use?")?;
     let (_, about) = sandbox.admin("GET", "/config", &Json::Null);
-    let tenant = args.print_tenant.as_deref().map(|dir| write_tenant(dir, &Endpoints::of(&about)));
+    let tenant = args
+        .print_tenant
+        .as_deref()
+        .map(|dir| write_tenant(dir, &Endpoints::of(&about)));
     let tenant = tenant.transpose()?;
     if output.json {
         let mut line = json!({
@@ -106,13 +114,30 @@ async fn stop_signal(stdin_too: bool) -> anyhow::Result<()> {
 }
 
 fn greeting(sandbox: &Sandbox, about: &Json, tenant: Option<&Path>) -> String {
-    let text = |path: &str| about.pointer(path).and_then(Json::as_str).unwrap_or_default().to_owned();
-    let (user, secret, code) = (text("/autotask/user"), text("/autotask/secret"), text("/autotask/integration_code"));
+    let text = |path: &str| {
+        about
+            .pointer(path)
+            .and_then(Json::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let (user, secret, code) = (
+        text("/autotask/user"),
+        text("/autotask/secret"),
+        text("/autotask/integration_code"),
+    );
     let (token, udf) = (text("/crm/token"), text("/autotask/udf"));
-    let Sandbox { autotask_url, crm_url, admin_url, .. } = sandbox;
+    let Sandbox {
+        autotask_url,
+        crm_url,
+        admin_url,
+        ..
+    } = sandbox;
     let run = tenant.map_or_else(String::new, |file| {
         let file = file.display();
-        format!("\nA tenant for these two is ready. In another terminal:\n  seamless run --once --config {file}\n")
+        format!(
+            "\nA tenant for these two is ready. In another terminal:\n  seamless run --once --config {file}\n"
+        )
     });
     format!(
         "Autotask  {autotask_url}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::merge::Why;
+use super::merge::{FieldWrite, Why};
 use super::state::RecordKey;
 use crate::contract::{RowKey, Side, Table};
 use crate::mapping::Loss;
@@ -76,6 +76,11 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Set aside after a lost create: until a person decides, such a record is nobody's candidate (R8).
+    pub(crate) fn awaits_person(self) -> bool {
+        matches!(self, Reason::ParkedSimilar | Reason::ParkedSeveralRecovered)
+    }
+
     /// The code as in JSON.
     pub fn code(self) -> String {
         serde_json::to_value(self).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
@@ -114,6 +119,12 @@ pub struct EntryField {
     /// Declared loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<Loss>,
+}
+
+impl EntryField {
+    pub(crate) fn of(write: &FieldWrite) -> EntryField {
+        EntryField { why: write.why, before: write.before.clone(), after: write.predicted.clone(), loss: write.loss }
+    }
 }
 
 impl Entry {

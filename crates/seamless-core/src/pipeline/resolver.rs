@@ -9,7 +9,8 @@ use std::time::Duration;
 use super::apply::{Landing, commit_landed};
 use super::claims::Claimant;
 use super::engine::Engine;
-use super::ledger::{Entry, Reason};
+use super::ledger::{Entry, EntryField, Reason};
+use super::merge::Why;
 use super::mistakes::Mistake;
 use super::spec::SyncSpec;
 use super::state::{
@@ -256,18 +257,15 @@ impl Case<'_> {
             }
             [] => {}
             several => {
-                let ids: Vec<RecordId> = several.iter().map(|record| record.id.clone()).collect();
-                let sentence = "several new records equal what was sent; keep one of them and link it";
-                return self.park(Reason::ParkedSeveralRecovered, sentence, &ids).await;
+                let several: Vec<Observed> = several.iter().map(|record| (*record).clone()).collect();
+                let sentence = "several new records equal what was sent, and none says whose it is; keep one of them, with this record's id in its cross-reference field";
+                return self.park(Reason::ParkedSeveralRecovered, sentence, &several).await;
             }
         }
-        let similar: Vec<RecordId> = above
-            .iter()
-            .filter(|record| record.xref.is_none() && self.is_similar(record))
-            .map(|record| record.id.clone())
-            .collect();
+        let similar: Vec<Observed> =
+            above.iter().filter(|record| record.xref.is_none() && self.is_similar(record)).cloned().collect();
         if !similar.is_empty() {
-            let sentence = "after a create without answer a similar record appeared; say whether it is the same";
+            let sentence = "after a create without answer a similar record appeared; if it is the same, put this record's id into its cross-reference field, else make the two differ";
             return self.park(Reason::ParkedSimilar, sentence, &similar).await;
         }
         let due = self.engine.clock.now().plus(SUSPECT_WAITS[0]);
@@ -376,7 +374,10 @@ impl Case<'_> {
 
     /// Commits, and has the source looked at again: what did not land is still dirty.
     async fn commit(&self, mut landing: Landing, reason: Reason, note: String) -> Result<()> {
-        let entry = Entry::new(self.engine.clock.now(), &self.intent.source, reason, note).other(&landing.target);
+        let fields = self.intent.writes.iter().filter(|(_, write)| write.why != Why::Passenger);
+        let fields = fields.map(|(name, write)| (name.clone(), EntryField::of(write))).collect();
+        let entry = Entry::new(self.engine.clock.now(), &self.intent.source, reason, note);
+        let entry = Entry { fields, ..entry.other(&landing.target) };
         landing.entries.push(entry);
         landing.release.push(self.hint_source()?);
         match commit_landed(self.engine, vec![landing]).await?.remove(0) {
@@ -396,25 +397,31 @@ impl Case<'_> {
     }
 
     /// Source and candidates all go to a person; none is a candidate until then.
-    async fn park(self, reason: Reason, sentence: &str, candidates: &[RecordId]) -> Result<()> {
+    async fn park(self, reason: Reason, sentence: &str, candidates: &[Observed]) -> Result<()> {
+        let engine = self.engine;
         let side = self.intent.source.side.other();
         let keys: Vec<RecordKey> =
-            candidates.iter().map(|id| RecordKey::new(&self.sync.id, side, id)).collect();
-        let now = self.engine.clock.now();
-        let mut ops = self.release.clone();
-        self.engine.counters.parked.add(1);
-        let parked = Parked {
+            candidates.iter().map(|record| RecordKey::new(&self.sync.id, side, &record.id)).collect();
+        let now = engine.clock.now();
+        let parked = |content: String, candidates: Vec<RecordKey>| Parked {
             reason,
             sentence: sentence.to_owned(),
-            content: self.intent.source_content.clone(),
+            content,
             since: now,
             waits_for: None,
-            candidates: keys,
+            candidates,
         };
-        ops.push(self.engine.typed().put_sealed(self.intent.source.row(Table::Parked), Expect::Any, &parked)?);
+        let mut ops = self.release.clone();
+        for (record, key) in candidates.iter().zip(&keys) {
+            let row = parked(engine.content_hash(&self.sync, record), vec![self.intent.source.clone()]);
+            ops.push(engine.typed().put_sealed(key.row(Table::Parked), Expect::Any, &row)?);
+        }
+        engine.counters.parked.add(1 + keys.len() as u64);
+        let row = parked(self.intent.source_content.clone(), keys);
+        ops.push(engine.typed().put_sealed(self.intent.source.row(Table::Parked), Expect::Any, &row)?);
         let entry = Entry::new(now, &self.intent.source, reason, sentence);
-        ops.push(self.engine.typed().put_sealed(entry.row(self.engine.salt()), Expect::Any, &entry)?);
-        self.engine.store.commit(ops).await.map(drop)
+        ops.push(engine.typed().put_sealed(entry.row(engine.salt()), Expect::Any, &entry)?);
+        engine.store.commit(ops).await.map(drop)
     }
 
     fn hint_source(&self) -> Result<Op> {

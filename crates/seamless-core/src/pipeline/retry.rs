@@ -2,8 +2,8 @@
 
 use super::engine::Engine;
 use super::ledger::Reason;
-use super::state::{Hint, Parked, RecordKey, Rows, hint_row};
-use crate::contract::{Expect, RowKey, Scan, Side, Table};
+use super::state::{Hint, Parked, RecordKey, Rows, Track, TrackState, hint_row};
+use crate::contract::{Expect, MessageId, RowKey, Scan, Side, Table};
 use crate::error::Result;
 use crate::record::{RecordId, SyncId};
 
@@ -35,6 +35,30 @@ impl Engine {
         }
     }
 
+    /// Messages that cannot be opened say nothing of their record, but its track knows the message: the record is looked at again.
+    pub(crate) async fn look_at_records_of(&self, messages: &[MessageId]) -> Result<()> {
+        let mut after = None;
+        loop {
+            let scan = Scan { table: Table::Track, prefix: String::new(), after: after.take(), limit: 5_000 };
+            let rows = self.store.scan(&scan).await?;
+            let Some((last, _)) = rows.last() else { return Ok(()) };
+            after = Some(last.clone());
+            let mut ops = Vec::new();
+            for (key, row) in &rows {
+                let track: Track = Rows::plain(&RowKey::new(Table::Track, key.clone()), row)?;
+                let Some(record) = self.record_of(key).filter(|_| messages.contains(&track.message)) else { continue };
+                let target = &self.sync(&record.sync)?.side(record.side.other()).system;
+                let hint = Hint { record: record.clone() };
+                ops.push(Rows::put_plain(hint_row(target, self.clock.now(), &record), Expect::Any, &hint)?);
+                // Whoever looks at it settles it: nothing is under way any more.
+                let settled = Track { state: TrackState::Settled, ..track };
+                let row_key = RowKey::new(Table::Track, key.clone());
+                ops.push(Rows::put_plain(row_key, Expect::Version(row.version), &settled)?);
+            }
+            self.store.commit(ops).await?;
+        }
+    }
+
     /// The record that a row's key names; `None` when its sync is not configured.
     pub fn record_of(&self, path: &str) -> Option<RecordKey> {
         let mut words = path.splitn(3, '/');
@@ -45,7 +69,14 @@ impl Engine {
 }
 
 impl Reason {
-    /// Reasons that people remove by editing records, so that a record is worth a second look at the next start.
-    pub const CURED_BY_EDITS: [Reason; 3] =
-        [Reason::ParkedAmbiguous, Reason::ParkedSuspectedDuplicate, Reason::ParkedCopiedReference];
+    /// Reasons whose cause can go away without an edit of the record itself: twins told apart, a default configured, a parent's sync added, a
+    /// counterpart restored. Looking again costs reads only. What the other side *refused* is not among them: trying again would be a write.
+    pub const MAY_BE_CURED: [Reason; 6] = [
+        Reason::ParkedAmbiguous,
+        Reason::ParkedSuspectedDuplicate,
+        Reason::ParkedCopiedReference,
+        Reason::ParkedRequired,
+        Reason::ParkedReference,
+        Reason::ParkedCounterpartGone,
+    ];
 }

@@ -108,13 +108,15 @@ impl Config {
     pub fn load(file: &Path) -> Result<Config> {
         let shown = file.display();
         let about = std::fs::metadata(file).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                Error::config(format!("there is no {shown}; write one with `seamless init`, or name yours with --config"))
-            }
+            std::io::ErrorKind::NotFound => Error::config(format!(
+                "there is no {shown}; write one with `seamless init`, or name yours with --config"
+            )),
             _ => Error::config(format!("cannot read {shown}: {error}")),
         })?;
         if about.len() > FILE_BYTES_MAX {
-            return Err(Error::config(format!("{shown} is larger than {FILE_BYTES_MAX} bytes: not a configuration")));
+            return Err(Error::config(format!(
+                "{shown} is larger than {FILE_BYTES_MAX} bytes: not a configuration"
+            )));
         }
         let text = std::fs::read_to_string(file)
             .map_err(|error| Error::config(format!("cannot read {shown}: {error}")))?;
@@ -139,9 +141,15 @@ impl Config {
             text: text.to_owned(),
             dir,
         };
-        for (path, name) in [(&["tenant"], &config.tenant), (&["environment"], &config.environment)] {
+        for (path, name) in [
+            (&["tenant"], &config.tenant),
+            (&["environment"], &config.environment),
+        ] {
             if !is_name(name) {
-                return Err(config.problem(path, format!("'{}' is no name; use 1 to 40 of a-z, 0-9 and -", clip(name))));
+                return Err(config.problem(
+                    path,
+                    format!("'{}' is no name; use 1 to 40 of a-z, 0-9 and -", clip(name)),
+                ));
             }
         }
         config.keys = config.key_source(raw.keys)?;
@@ -156,12 +164,20 @@ impl Config {
 
     /// What binds sealed data to this tenant and installation.
     pub(crate) fn identity(&self) -> seamless_core::envelope::Identity {
-        seamless_core::envelope::Identity { environment: self.environment.clone(), tenant: self.tenant.clone() }
+        seamless_core::envelope::Identity {
+            environment: self.environment.clone(),
+            tenant: self.tenant.clone(),
+        }
     }
 
     /// A mistake at a key of the file (the last keys of the path may be missing there).
     pub(crate) fn problem(&self, path: &[&str], message: impl Into<String>) -> Error {
-        place::at(path, Error::config(message), &self.text, &self.file.display().to_string())
+        place::at(
+            path,
+            Error::config(message),
+            &self.text,
+            &self.file.display().to_string(),
+        )
     }
 
     /// An error that concerns a key of the file, with its place.
@@ -174,9 +190,11 @@ impl Config {
         if error.context("file").is_some() {
             return error.with("system", system);
         }
-        let keys: Vec<&str> = self.systems.get(system).and_then(|system| system.settings.as_object()).map_or(Vec::new(), |table| {
-            table.keys().map(String::as_str).collect()
-        });
+        let keys: Vec<&str> = self
+            .systems
+            .get(system)
+            .and_then(|system| system.settings.as_object())
+            .map_or(Vec::new(), |table| table.keys().map(String::as_str).collect());
         let (message, setting) = place::in_settings(&error, &keys);
         let mut path = vec!["systems", system];
         path.extend(setting.as_deref());
@@ -190,28 +208,38 @@ impl Config {
                 Err(self.problem(&["keys"], "the provider 'file' needs path = \"keys.json\""))
             }
             (KeyProviderKind::Env, None, Some(name)) => Ok(KeySource::Variable(name)),
-            (KeyProviderKind::Env, _, None) => {
-                Err(self.problem(&["keys"], "the provider 'env' needs variable = \"SEAMLESS_KEYSET\""))
-            }
-            (KeyProviderKind::File, _, Some(_)) => {
-                Err(self.problem(&["keys", "variable"], "the provider 'file' takes path, not variable; drop one"))
-            }
-            (KeyProviderKind::Env, Some(_), _) => {
-                Err(self.problem(&["keys", "path"], "the provider 'env' takes variable, not path; drop one"))
-            }
+            (KeyProviderKind::Env, _, None) => Err(self.problem(
+                &["keys"],
+                "the provider 'env' needs variable = \"SEAMLESS_KEYSET\"",
+            )),
+            (KeyProviderKind::File, _, Some(_)) => Err(self.problem(
+                &["keys", "variable"],
+                "the provider 'file' takes path, not variable; drop one",
+            )),
+            (KeyProviderKind::Env, Some(_), _) => Err(self.problem(
+                &["keys", "path"],
+                "the provider 'env' takes variable, not path; drop one",
+            )),
         }
     }
 
     fn system(&self, name: &str, mut table: toml::Table) -> Result<SystemConfig> {
         if !is_name(name) {
-            let message = format!("'{}' is no name for a system; use 1 to 40 of a-z, 0-9 and -", clip(name));
+            let message = format!(
+                "'{}' is no name for a system; use 1 to 40 of a-z, 0-9 and -",
+                clip(name)
+            );
             return Err(self.problem(&["systems", name], message));
         }
         let kind = match table.remove("kind") {
             Some(toml::Value::String(kind)) => kind,
-            Some(_) => return Err(self.problem(&["systems", name, "kind"], "kind must be a text, like \"rest\"")),
+            Some(_) => {
+                return Err(self.problem(&["systems", name, "kind"], "kind must be a text, like \"rest\""));
+            }
             None => {
-                let message = format!("the system {name} has no kind; say which connector it uses, like kind = \"rest\"");
+                let message = format!(
+                    "the system {name} has no kind; say which connector it uses, like kind = \"rest\""
+                );
                 return Err(self.problem(&["systems", name], message));
             }
         };
@@ -219,7 +247,9 @@ impl Config {
         let mut secrets = BTreeMap::new();
         for (key, value) in table {
             let value = match value {
-                toml::Value::String(path) if is_path_name(&key) => self.dir.join(path).display().to_string().into(),
+                toml::Value::String(path) if is_path_name(&key) => {
+                    self.dir.join(path).display().to_string().into()
+                }
                 value => to_json(value),
             };
             match SecretRef::of(&value) {
@@ -236,7 +266,11 @@ impl Config {
             }
             settings.insert(key, value);
         }
-        Ok(SystemConfig { kind, settings: Json::Object(settings), secrets })
+        Ok(SystemConfig {
+            kind,
+            settings: Json::Object(settings),
+            secrets,
+        })
     }
 
     fn check_run(&self) -> Result<()> {
@@ -248,11 +282,17 @@ impl Config {
         ];
         for (name, value, min, max) in bounds {
             if !(min..=max).contains(&value) {
-                return Err(self.problem(&["run", name], format!("{name} must be {min} to {max}, not {value}")));
+                return Err(self.problem(
+                    &["run", name],
+                    format!("{name} must be {min} to {max}, not {value}"),
+                ));
             }
         }
         if self.timings.defer_min.is_zero() || self.timings.claim_lease < Duration::from_secs(1) {
-            return Err(self.problem(&["timings"], "defer_min_ms must be at least 1 and claim_lease_ms at least 1000"));
+            return Err(self.problem(
+                &["timings"],
+                "defer_min_ms must be at least 1 and claim_lease_ms at least 1000",
+            ));
         }
         Ok(())
     }
@@ -281,7 +321,12 @@ fn to_json(value: toml::Value) -> Json {
         toml::Value::Boolean(truth) => truth.into(),
         toml::Value::Datetime(moment) => moment.to_string().into(),
         toml::Value::Array(items) => items.into_iter().map(to_json).collect(),
-        toml::Value::Table(table) => Json::Object(table.into_iter().map(|(key, value)| (key, to_json(value))).collect()),
+        toml::Value::Table(table) => Json::Object(
+            table
+                .into_iter()
+                .map(|(key, value)| (key, to_json(value)))
+                .collect(),
+        ),
     }
 }
 

@@ -7,8 +7,19 @@ use toml::de::{DeTable, DeValue};
 /// An error of the TOML reader in our words, with its place.
 pub(crate) fn from_toml(error: &toml::de::Error, text: &str, file: &str) -> Error {
     let offset = error.span().map_or(0, |span| span.start);
-    let keys = DeTable::parse(text).map(|root| around(root.get_ref(), offset)).unwrap_or_default();
-    let message = reworded(error.message(), &keys);
+    let keys = DeTable::parse(text)
+        .map(|root| around(root.get_ref(), offset))
+        .unwrap_or_default();
+    let message = match error.message() {
+        "duplicate key" => {
+            let end = error.span().map_or(offset, |span| span.end);
+            format!(
+                "the key or table '{}' stands here a second time; join the two",
+                text.get(offset..end).unwrap_or_default()
+            )
+        }
+        said => reworded(said, &keys),
+    };
     placed(Error::config(message), text, file, offset, &keys.join("."))
 }
 
@@ -24,10 +35,15 @@ pub(crate) fn in_settings(error: &Error, keys: &[&str]) -> (String, Option<Strin
     let said = error.to_string();
     let quoted: Vec<&str> = said.split(['`', '\'']).skip(1).step_by(2).collect();
     let known = |name: &&str| keys.contains(name);
-    let named = error.context("setting").filter(known).or_else(|| quoted.iter().copied().find(known));
+    let named = error
+        .context("setting")
+        .filter(known)
+        .or_else(|| quoted.iter().copied().find(known));
     let words = said.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-');
     let setting = named.or_else(|| words.into_iter().find(known)).map(str::to_owned);
-    let unknown = said.find("unknown field `").map(|start| (&said[..start], &said[start..]));
+    let unknown = said
+        .find("unknown field `")
+        .map(|start| (&said[..start], &said[start..]));
     let message = match unknown {
         Some((before, unknown)) => format!("{before}{}", reworded(unknown, &[])),
         None => said,
@@ -46,16 +62,28 @@ pub(crate) fn hint(wrong: &str, known: &[&str]) -> String {
 
 fn reworded(said: &str, keys: &[String]) -> String {
     let quoted: Vec<&str> = said.split('`').skip(1).step_by(2).collect();
-    let inside = |keys: &[String]| if keys.is_empty() { String::new() } else { format!(" in {}", keys.join(".")) };
+    let inside = |keys: &[String]| {
+        if keys.is_empty() {
+            String::new()
+        } else {
+            format!(" in {}", keys.join("."))
+        }
+    };
     match quoted.as_slice() {
         [wrong, known @ ..] if said.starts_with("unknown field") => {
             let parent = keys.split_last().map_or(&[][..], |(_, parent)| parent);
             format!("unknown key '{wrong}'{}{}", inside(parent), hint(wrong, known))
         }
         [wrong, known @ ..] if said.starts_with("unknown variant") => {
-            format!("'{wrong}' is no value{}{}", inside(keys).replacen(" in ", " for ", 1), hint(wrong, known))
+            format!(
+                "'{wrong}' is no value{}{}",
+                inside(keys).replacen(" in ", " for ", 1),
+                hint(wrong, known)
+            )
         }
-        [missing] if said.starts_with("missing field") => format!("the key '{missing}' is missing{}", inside(keys)),
+        [missing] if said.starts_with("missing field") => {
+            format!("the key '{missing}' is missing{}", inside(keys))
+        }
         _ => said.replace('`', "'").replace('\n', ", "),
     }
 }
@@ -63,12 +91,19 @@ fn reworded(said: &str, keys: &[String]) -> String {
 fn nearest<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
     let wrong = wrong.to_lowercase();
     let allowed = (wrong.chars().count() / 3).max(1);
-    let distances = known.iter().map(|known| (distance(&wrong, &known.to_lowercase()), *known));
+    let distances = known
+        .iter()
+        .map(|known| (distance(&wrong, &known.to_lowercase()), *known));
     let (distance, near) = distances.min()?;
     // `postal_code` for `address.postal_code`, `poll_interval` for `poll_interval_secs`: a part is as good as the name.
-    let is_part = |known: &str| known.ends_with(&format!(".{wrong}")) || known.starts_with(&format!("{wrong}_"));
+    let is_part =
+        |known: &str| known.ends_with(&format!(".{wrong}")) || known.starts_with(&format!("{wrong}_"));
     let by_part = || known.iter().copied().find(|known| is_part(&known.to_lowercase()));
-    if distance <= allowed { Some(near) } else { by_part() }
+    if distance <= allowed {
+        Some(near)
+    } else {
+        by_part()
+    }
 }
 
 /// Edit distance; two neighbours swapped count as one edit.
@@ -95,7 +130,11 @@ fn placed(error: Error, text: &str, file: &str, offset: usize, key: &str) -> Err
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     let error = error.with("file", file).with("line", line).with("column", column);
-    if key.is_empty() { error } else { error.with("key", key) }
+    if key.is_empty() {
+        error
+    } else {
+        error.with("key", key)
+    }
 }
 
 /// Where the deepest key of the path stands.
@@ -131,7 +170,11 @@ fn around(table: &DeTable<'_>, offset: usize) -> Vec<String> {
                 .iter()
                 .enumerate()
                 .find_map(|(index, item)| {
-                    let deeper = item.get_ref().as_table().map(|table| around(table, offset)).unwrap_or_default();
+                    let deeper = item
+                        .get_ref()
+                        .as_table()
+                        .map(|table| around(table, offset))
+                        .unwrap_or_default();
                     let here = !deeper.is_empty() || item.span().contains(&offset);
                     here.then(|| std::iter::once(index.to_string()).chain(deeper).collect())
                 })

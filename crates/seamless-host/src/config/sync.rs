@@ -8,9 +8,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use seamless_core::mapping::{Compare, FieldKind, Transform};
 use seamless_core::pipeline::Normaliser;
 use seamless_core::{Result, SystemId};
+use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
-use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::{Config, clip, hint, is_name};
@@ -141,7 +141,10 @@ pub(crate) struct OptionsTable {
 impl SyncTable {
     /// The two systems' names.
     pub(crate) fn systems(&self) -> [SystemId; 2] {
-        [SystemId::from(self.between.0.as_str()), SystemId::from(self.between.1.as_str())]
+        [
+            SystemId::from(self.between.0.as_str()),
+            SystemId::from(self.between.1.as_str()),
+        ]
     }
 
     /// The canonical entity's name.
@@ -165,36 +168,59 @@ impl Config {
     fn check_sync(&self, name: &str, sync: &SyncTable) -> Result<()> {
         let at = ["syncs", name];
         if !is_name(name) {
-            let message = format!("'{}' is no name for a sync; use 1 to 40 of a-z, 0-9 and -", clip(name));
+            let message = format!(
+                "'{}' is no name for a sync; use 1 to 40 of a-z, 0-9 and -",
+                clip(name)
+            );
             return Err(self.problem(&at, message));
         }
         let configured: Vec<&str> = self.systems.keys().map(String::as_str).collect();
         let (a, b) = (sync.between.0.as_str(), sync.between.1.as_str());
         for (index, system) in [a, b].into_iter().enumerate() {
             if !configured.contains(&system) {
-                let message = format!("there is no system '{}'{}", clip(system), hint(system, &configured));
+                let message = format!(
+                    "there is no system '{}'{}",
+                    clip(system),
+                    hint(system, &configured)
+                );
                 return Err(self.problem(&[at[0], at[1], "between", &index.to_string()], message));
             }
         }
         if a == b {
-            return Err(self.problem(&[at[0], at[1], "between"], format!("a sync needs two systems, not {a} twice")));
+            return Err(self.problem(
+                &[at[0], at[1], "between"],
+                format!("a sync needs two systems, not {a} twice"),
+            ));
         }
         let both = [a, b];
         let of_both = |path: &[&str], system: &str| -> Result<()> {
             if both.contains(&system) {
                 return Ok(());
             }
-            let message = format!("'{}' is not one of this sync's systems{}", clip(system), hint(system, &both));
+            let message = format!(
+                "'{}' is not one of this sync's systems{}",
+                clip(system),
+                hint(system, &both)
+            );
             let path: Vec<&str> = at.iter().chain(path).copied().collect();
             Err(self.problem(&path, message))
         };
         for (key, system) in [("from", &sync.from), ("owner", &sync.owner)] {
-            system.as_deref().map_or(Ok(()), |system| of_both(&[key], system))?;
+            system
+                .as_deref()
+                .map_or(Ok(()), |system| of_both(&[key], system))?;
         }
-        sync.xref.keys().try_for_each(|system| of_both(&["xref", system], system))?;
-        sync.map.keys().try_for_each(|system| of_both(&["map", system], system))?;
+        sync.xref
+            .keys()
+            .try_for_each(|system| of_both(&["xref", system], system))?;
+        sync.map
+            .keys()
+            .try_for_each(|system| of_both(&["map", system], system))?;
         for (field, table) in &sync.fields {
-            table.from.as_deref().map_or(Ok(()), |system| of_both(&["fields", field, "from"], system))?;
+            table
+                .from
+                .as_deref()
+                .map_or(Ok(()), |system| of_both(&["fields", field, "from"], system))?;
         }
         for (field, policy) in &sync.policy {
             match policy.strip_prefix("owner:") {
@@ -202,7 +228,11 @@ impl Config {
                 None if ["only-if-empty", "sync-owner"].contains(&policy.as_str()) => {}
                 None => {
                     let owners: Vec<String> = both.iter().map(|system| format!("owner:{system}")).collect();
-                    let known: Vec<&str> = owners.iter().map(String::as_str).chain(["only-if-empty", "sync-owner"]).collect();
+                    let known: Vec<&str> = owners
+                        .iter()
+                        .map(String::as_str)
+                        .chain(["only-if-empty", "sync-owner"])
+                        .collect();
                     let message = format!("'{}' is no policy{}", clip(policy), hint(policy, &known));
                     return Err(self.problem(&[at[0], at[1], "policy", field], message));
                 }
@@ -211,7 +241,10 @@ impl Config {
         for (index, rule) in sync.match_rules.iter().flatten().enumerate() {
             if rule.fields.is_empty() {
                 let path = [at[0], at[1], "match", &index.to_string()];
-                return Err(self.problem(&path, "a match rule needs at least one field: it would match everything"));
+                return Err(self.problem(
+                    &path,
+                    "a match rule needs at least one field: it would match everything",
+                ));
             }
         }
         Ok(())
@@ -230,13 +263,18 @@ impl<'de> Deserialize<'de> for FieldChange {
 
             fn visit_bool<E: serde::de::Error>(self, keep: bool) -> Result<FieldChange, E> {
                 if keep {
-                    return Err(E::custom("true says nothing: leave the line out to keep the default mapping"));
+                    return Err(E::custom(
+                        "true says nothing: leave the line out to keep the default mapping",
+                    ));
                 }
                 Ok(FieldChange::Drop)
             }
 
             fn visit_str<E: serde::de::Error>(self, native: &str) -> Result<FieldChange, E> {
-                let table = MapTable { native: Some(native.to_owned()), ..MapTable::default() };
+                let table = MapTable {
+                    native: Some(native.to_owned()),
+                    ..MapTable::default()
+                };
                 Ok(FieldChange::Change(Box::new(table)))
             }
 
@@ -272,7 +310,9 @@ impl<'de> Deserialize<'de> for XrefChange {
 
             fn visit_bool<E: serde::de::Error>(self, keep: bool) -> Result<XrefChange, E> {
                 if keep {
-                    return Err(E::custom("true says nothing: leave the line out to keep the default field"));
+                    return Err(E::custom(
+                        "true says nothing: leave the line out to keep the default field",
+                    ));
                 }
                 Ok(XrefChange::None)
             }
@@ -318,12 +358,18 @@ impl<'de> Deserialize<'de> for MatchFieldTable {
             }
 
             fn visit_str<E: serde::de::Error>(self, field: &str) -> Result<MatchFieldTable, E> {
-                Ok(MatchFieldTable { field: field.to_owned(), normalise: Normaliser::default() })
+                Ok(MatchFieldTable {
+                    field: field.to_owned(),
+                    normalise: Normaliser::default(),
+                })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<MatchFieldTable, A::Error> {
                 let long = MatchFieldLong::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(MatchFieldTable { field: long.field, normalise: long.normalise })
+                Ok(MatchFieldTable {
+                    field: long.field,
+                    normalise: long.normalise,
+                })
             }
         }
         deserializer.deserialize_any(Field)

@@ -35,7 +35,7 @@ pub(crate) enum KeyProviderKind {
 pub(crate) struct RunTable {
     /// Seconds between two polls of an entity. Default 30.
     pub(crate) poll_interval_secs: u64,
-    /// Workers that apply changes to one system, 1 to 8. Default 2.
+    /// Workers that apply changes to one system, 1 to 8. Default 1: it takes many records at once, a second one mostly costs memory.
     pub(crate) apply_workers: usize,
     /// `run --once` gives up on a system that has not answered properly for this many seconds. Default 30.
     pub(crate) patience_secs: u64,
@@ -43,7 +43,11 @@ pub(crate) struct RunTable {
 
 impl Default for RunTable {
     fn default() -> RunTable {
-        RunTable { poll_interval_secs: 30, apply_workers: 2, patience_secs: 30 }
+        RunTable {
+            poll_interval_secs: 30,
+            apply_workers: 1,
+            patience_secs: 30,
+        }
     }
 }
 

@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use seamless_core::mapping::{FieldKind, FieldMapping, SideMapping};
 use seamless_core::pipeline::{Direction, EntityModel, FieldSpec, Policy, ReferenceSpec};
 use seamless_core::{
-    EntityName, OpenContext, PluginInfo, Registry, Side, Source, SourcePlugin, SystemId, Target, TargetPlugin, Value,
+    EntityName, OpenContext, PluginInfo, Registry, Side, Source, SourcePlugin, SystemId, Target,
+    TargetPlugin, Value,
 };
 
 use super::*;
@@ -54,12 +55,17 @@ struct Fake(&'static str);
 #[async_trait]
 impl SourcePlugin for Fake {
     fn info(&self) -> PluginInfo {
-        PluginInfo { kind: self.0, summary: "" }
+        PluginInfo {
+            kind: self.0,
+            summary: "",
+        }
     }
 
     fn validate(&self, settings: &Json) -> Result<()> {
         match settings.get("usrname") {
-            Some(_) => Err(Error::config("settings: unknown field `usrname`, expected one of `username`, `secret`")),
+            Some(_) => Err(Error::config(
+                "settings: unknown field `usrname`, expected one of `username`, `secret`",
+            )),
             None => Ok(()),
         }
     }
@@ -76,7 +82,10 @@ impl SourcePlugin for Fake {
 #[async_trait]
 impl TargetPlugin for Fake {
     fn info(&self) -> PluginInfo {
-        PluginInfo { kind: self.0, summary: "" }
+        PluginInfo {
+            kind: self.0,
+            summary: "",
+        }
     }
 
     async fn open(&self, _: &OpenContext) -> Result<Arc<dyn Target>> {
@@ -93,11 +102,21 @@ fn plugins() -> Plugins {
         match_rules: Vec::new(),
         identity: Vec::new(),
     };
-    let reference = ReferenceSpec { entity: "account".into(), required: true };
-    let of_account = FieldSpec { reference: Some(reference), ..FieldSpec::default() };
+    let reference = ReferenceSpec {
+        entity: "account".into(),
+        required: true,
+    };
+    let of_account = FieldSpec {
+        reference: Some(reference),
+        ..FieldSpec::default()
+    };
     let contact = EntityModel {
         name: "contact".into(),
-        fields: [("email".to_owned(), FieldSpec::default()), ("account".to_owned(), of_account)].into(),
+        fields: [
+            ("email".to_owned(), FieldSpec::default()),
+            ("account".to_owned(), of_account),
+        ]
+        .into(),
         match_rules: Vec::new(),
         identity: Vec::new(),
     };
@@ -106,15 +125,23 @@ fn plugins() -> Plugins {
             "account" => &["name", "phone", "fax", "website", "address.postal_code"],
             _ => &["email", "account"],
         };
-        let mut fields: BTreeMap<String, FieldMapping> =
-            names.iter().map(|name| ((*name).to_owned(), FieldMapping::text(*name))).collect();
+        let mut fields: BTreeMap<String, FieldMapping> = names
+            .iter()
+            .map(|name| ((*name).to_owned(), FieldMapping::text(*name)))
+            .collect();
         if entity.as_str() == "account" {
             fields.insert("kind".into(), FieldMapping::new("kind", FieldKind::Choice));
         }
-        Some(SideMapping { entity: format!("{entity}s"), xref: Some("xref".into()), fields })
+        Some(SideMapping {
+            entity: format!("{entity}s"),
+            xref: Some("xref".into()),
+            fields,
+        })
     };
     Plugins {
-        registry: Registry::default().connector(Fake("autotask")).connector(Fake("rest")),
+        registry: Registry::default()
+            .connector(Fake("autotask"))
+            .connector(Fake("rest")),
         models: vec![account, contact],
         defaults,
     }
@@ -137,7 +164,10 @@ fn a_good_file_becomes_what_it_says() {
     let crm = &config.systems["crm"];
     assert_eq!(crm.settings["manifest"], "conf/crm.toml");
     assert_eq!(crm.secrets["token"], SecretRef::File("secrets/crm".into()));
-    assert_eq!(config.systems["autotask"].secrets["secret"], SecretRef::Env("AT_SECRET".into()));
+    assert_eq!(
+        config.systems["autotask"].secrets["secret"],
+        SecretRef::Env("AT_SECRET".into())
+    );
 
     let plan = &plans[0];
     assert_eq!((plan.direction, plan.owner), (Direction::TwoWay, Side::A));
@@ -146,58 +176,241 @@ fn a_good_file_becomes_what_it_says() {
     assert_eq!(plan.model.fields["phone"].policy, Policy::OwnerB);
     assert_eq!(plan.model.fields["region"].direction, Some(Direction::BToA));
     let [autotask, crm] = &plan.mappings;
-    assert_eq!((autotask.xref.as_deref(), crm.xref.as_deref()), (Some("xref"), Some("foreign_id")));
+    assert_eq!(
+        (autotask.xref.as_deref(), crm.xref.as_deref()),
+        (Some("xref"), Some("foreign_id"))
+    );
     assert_eq!(crm.fields["phone"].native, "telephone");
-    assert_eq!((crm.fields["website"].max_length, crm.fields["website"].truncate), (Some(80), true));
+    assert_eq!(
+        (crm.fields["website"].max_length, crm.fields["website"].truncate),
+        (Some(80), true)
+    );
     assert!(!crm.fields.contains_key("fax") && autotask.fields.contains_key("fax"));
     assert_eq!(crm.fields["region"].default, Some(Value::from("north")));
-    assert_eq!(autotask.fields["kind"].options.as_ref().unwrap().pairs, [("customer".to_owned(), Value::Int(1))]);
+    assert_eq!(
+        autotask.fields["kind"].options.as_ref().unwrap().pairs,
+        [("customer".to_owned(), Value::Int(1))]
+    );
 }
 
 #[test]
 fn mistakes_are_shown_with_line_key_and_suggestion() {
     // What is replaced by what; the line of the mistake; parts of the message.
     let cases: &[(&str, &str, usize, &[&str])] = &[
-        ("tenant = \"acme\"", "tenant = \"Acme Inc\"", 1, &["'Acme Inc' is no name", "a-z"]),
-        ("tenant = \"acme\"", "tennant = \"acme\"", 1, &["unknown key 'tennant'", "did you mean 'tenant'?"]),
+        (
+            "tenant = \"acme\"",
+            "tenant = \"Acme Inc\"",
+            1,
+            &["'Acme Inc' is no name", "a-z"],
+        ),
+        (
+            "tenant = \"acme\"",
+            "tennant = \"acme\"",
+            1,
+            &["unknown key 'tennant'", "did you mean 'tenant'?"],
+        ),
         ("tenant = \"acme\"", "tenant = acme", 1, &[]),
         ("environment = \"staging\"", "environment = 7", 2, &["string"]),
-        ("provider = \"file\"", "provider = \"fil\"", 5, &["'fil' is no value", "did you mean 'file'?"]),
-        ("provider = \"file\"", "provider = \"env\"", 4, &["needs variable"]),
+        (
+            "provider = \"file\"",
+            "provider = \"fil\"",
+            5,
+            &["'fil' is no value", "did you mean 'file'?"],
+        ),
+        (
+            "provider = \"file\"",
+            "provider = \"env\"",
+            4,
+            &["needs variable"],
+        ),
         ("path = \"keys.json\"", "variable = \"X\"", 4, &["needs path"]),
-        ("kind = \"autotask\"", "kind = \"autotsk\"", 8, &["no connector of kind 'autotsk'", "autotask, rest"]),
-        ("kind = \"autotask\"\n", "", 7, &["autotask has no kind", "kind = \"rest\""]),
-        ("username = \"api", "usrname = \"api", 9, &["autotask", "unknown key 'usrname'", "did you mean 'username'?"]),
-        ("secret = { env = \"AT_SECRET\" }", "secret = \"hunter2\"", 10, &["must not stand in this file", "AUTOTASK_SECRET", "{ file ="]),
-        ("[systems.crm]", "[systems.\"My CRM\"]", 11, &["is no name for a system"]),
-        ("between = [\"autotask\", \"crm\"]", "between = [\"autotask\", \"cmr\"]", 16, &["no system 'cmr'", "did you mean 'crm'?"]),
-        ("between = [\"autotask\", \"crm\"]", "between = [\"crm\", \"crm\"]", 16, &["two systems"]),
-        ("between = [\"autotask\", \"crm\"]", "between = [\"crm\"]", 16, &["2"]),
-        ("between = [\"autotask\", \"crm\"]", "between = [\"autotask\", \"crm\"]\nfrom = \"cm\"", 17, &["did you mean 'crm'?"]),
-        ("between = [\"autotask\", \"crm\"]", "between = [\"autotask\", \"crm\"]\nowner = \"sales\"", 17, &["known: autotask, crm"]),
-        ("[syncs.account]\nbetween", "[syncs.account]\nentity = \"acount\"\nbetween", 16, &["no entity 'acount'", "did you mean 'account'?"]),
-        ("fields = [\"name\", {", "fields = [\"nme\", {", 17, &["account has no field 'nme'", "did you mean 'name'?"]),
-        ("fields = [\"name\", {", "fields = [\"postal_code\", {", 17, &["did you mean 'address.postal_code'?"]),
-        ("match = [{ fields = [\"name\", { field = \"address.postal_code\", normalise = \"exact\" }] }]", "match = [{ fields = [] }]", 17, &["at least one field"]),
-        ("normalise = \"exact\"", "normalise = \"exakt\"", 17, &["'exakt' is no value", "did you mean 'exact'?"]),
-        ("crm = \"foreign_id\"", "cmr = \"foreign_id\"", 19, &["not one of this sync's systems", "did you mean 'crm'?"]),
-        ("phone = \"telephone\"", "phon = \"telephone\"", 21, &["account has no field 'phon'", "did you mean 'phone'?"]),
-        ("phone = \"telephone\"", "phone = true", 21, &["true says nothing"]),
-        ("phone = \"telephone\"", "phone = 7", 21, &["a native field, or a table"]),
-        ("max_length = 80", "max_lenght = 80", 22, &["unknown key 'max_lenght'", "did you mean 'max_length'?"]),
-        ("transforms = [\"trim\"]", "transforms = [\"trimm\"]", 22, &["did you mean 'trim'?"]),
+        (
+            "kind = \"autotask\"",
+            "kind = \"autotsk\"",
+            8,
+            &["no connector of kind 'autotsk'", "autotask, rest"],
+        ),
+        (
+            "kind = \"autotask\"\n",
+            "",
+            7,
+            &["autotask has no kind", "kind = \"rest\""],
+        ),
+        (
+            "username = \"api",
+            "usrname = \"api",
+            9,
+            &["autotask", "unknown key 'usrname'", "did you mean 'username'?"],
+        ),
+        (
+            "secret = { env = \"AT_SECRET\" }",
+            "secret = \"hunter2\"",
+            10,
+            &["must not stand in this file", "AUTOTASK_SECRET", "{ file ="],
+        ),
+        (
+            "[systems.crm]",
+            "[systems.\"My CRM\"]",
+            11,
+            &["is no name for a system"],
+        ),
+        (
+            "between = [\"autotask\", \"crm\"]",
+            "between = [\"autotask\", \"cmr\"]",
+            16,
+            &["no system 'cmr'", "did you mean 'crm'?"],
+        ),
+        (
+            "between = [\"autotask\", \"crm\"]",
+            "between = [\"crm\", \"crm\"]",
+            16,
+            &["two systems"],
+        ),
+        (
+            "between = [\"autotask\", \"crm\"]",
+            "between = [\"crm\"]",
+            16,
+            &["2"],
+        ),
+        (
+            "between = [\"autotask\", \"crm\"]",
+            "between = [\"autotask\", \"crm\"]\nfrom = \"cm\"",
+            17,
+            &["did you mean 'crm'?"],
+        ),
+        (
+            "between = [\"autotask\", \"crm\"]",
+            "between = [\"autotask\", \"crm\"]\nowner = \"sales\"",
+            17,
+            &["known: autotask, crm"],
+        ),
+        (
+            "[syncs.account]\nbetween",
+            "[syncs.account]\nentity = \"acount\"\nbetween",
+            16,
+            &["no entity 'acount'", "did you mean 'account'?"],
+        ),
+        (
+            "fields = [\"name\", {",
+            "fields = [\"nme\", {",
+            17,
+            &["account has no field 'nme'", "did you mean 'name'?"],
+        ),
+        (
+            "fields = [\"name\", {",
+            "fields = [\"postal_code\", {",
+            17,
+            &["did you mean 'address.postal_code'?"],
+        ),
+        (
+            "match = [{ fields = [\"name\", { field = \"address.postal_code\", normalise = \"exact\" }] }]",
+            "match = [{ fields = [] }]",
+            17,
+            &["at least one field"],
+        ),
+        (
+            "normalise = \"exact\"",
+            "normalise = \"exakt\"",
+            17,
+            &["'exakt' is no value", "did you mean 'exact'?"],
+        ),
+        (
+            "crm = \"foreign_id\"",
+            "cmr = \"foreign_id\"",
+            19,
+            &["not one of this sync's systems", "did you mean 'crm'?"],
+        ),
+        (
+            "phone = \"telephone\"",
+            "phon = \"telephone\"",
+            21,
+            &["account has no field 'phon'", "did you mean 'phone'?"],
+        ),
+        (
+            "phone = \"telephone\"",
+            "phone = true",
+            21,
+            &["true says nothing"],
+        ),
+        (
+            "phone = \"telephone\"",
+            "phone = 7",
+            21,
+            &["a native field, or a table"],
+        ),
+        (
+            "max_length = 80",
+            "max_lenght = 80",
+            22,
+            &["unknown key 'max_lenght'", "did you mean 'max_length'?"],
+        ),
+        (
+            "transforms = [\"trim\"]",
+            "transforms = [\"trimm\"]",
+            22,
+            &["did you mean 'trim'?"],
+        ),
         ("default = \"north\"", "default = [1]", 24, &["expected a text"]),
         ("pairs = [[\"customer\", 1]]", "pairs = [[\"customer\"]]", 27, &[]),
-        ("phone = \"owner:crm\"", "phone = \"owner:cmr\"", 29, &["did you mean 'crm'?"]),
-        ("phone = \"owner:crm\"", "phone = \"only-if-emty\"", 29, &["'only-if-emty' is no policy", "did you mean 'only-if-empty'?"]),
-        ("phone = \"owner:crm\"", "phne = \"owner:crm\"", 29, &["did you mean 'phone'?"]),
-        ("compare = \"ignore_case\"", "compare = \"ignorecase\"", 31, &["did you mean 'ignore_case'?"]),
-        ("region = \"udf.Region\"\n", "", 30, &["region needs a mapping on both sides", "[syncs.account.map"]),
-        ("poll_interval_secs = 5", "poll_interval = 5", 33, &["unknown key 'poll_interval'", "did you mean 'poll_interval_secs'?"]),
-        ("poll_interval_secs = 5", "poll_interval_secs = 0", 33, &["must be 1 to 86400"]),
+        (
+            "phone = \"owner:crm\"",
+            "phone = \"owner:cmr\"",
+            29,
+            &["did you mean 'crm'?"],
+        ),
+        (
+            "phone = \"owner:crm\"",
+            "phone = \"only-if-emty\"",
+            29,
+            &["'only-if-emty' is no policy", "did you mean 'only-if-empty'?"],
+        ),
+        (
+            "phone = \"owner:crm\"",
+            "phne = \"owner:crm\"",
+            29,
+            &["did you mean 'phone'?"],
+        ),
+        (
+            "compare = \"ignore_case\"",
+            "compare = \"ignorecase\"",
+            31,
+            &["did you mean 'ignore_case'?"],
+        ),
+        (
+            "region = \"udf.Region\"\n",
+            "",
+            30,
+            &["region needs a mapping on both sides", "[syncs.account.map"],
+        ),
+        (
+            "poll_interval_secs = 5",
+            "poll_interval = 5",
+            33,
+            &[
+                "unknown key 'poll_interval'",
+                "did you mean 'poll_interval_secs'?",
+            ],
+        ),
+        (
+            "poll_interval_secs = 5",
+            "poll_interval_secs = 0",
+            33,
+            &["must be 1 to 86400"],
+        ),
         ("stale_read_max_ms = 500", "stale_read_max_ms = -1", 35, &["-1"]),
-        ("[run]", "[syncs.contact]\nbetween = [\"autotask\", \"crm\"]\nfields = 1\n[run]", 34, &[]),
-        ("[run]", "[syncs.twin]\nentity = \"account\"\nbetween = [\"crm\", \"autotask\"]\n[run]", 32, &["the syncs account and twin", "drop one"]),
+        ("[timings]", "[run]", 34, &["'run' stands here a second time"]),
+        (
+            "[run]",
+            "[syncs.contact]\nbetween = [\"autotask\", \"crm\"]\nfields = 1\n[run]",
+            34,
+            &[],
+        ),
+        (
+            "[run]",
+            "[syncs.twin]\nentity = \"account\"\nbetween = [\"crm\", \"autotask\"]\n[run]",
+            32,
+            &["the syncs account and twin", "drop one"],
+        ),
     ];
     let mut wrong = Vec::new();
     for (from, to, line, parts) in cases {
@@ -206,7 +419,8 @@ fn mistakes_are_shown_with_line_key_and_suggestion() {
         let placed = error.context("file") == Some("conf/tenant.toml")
             && error.context("line") == Some(line.to_string().as_str())
             && error.context("column").is_some();
-        let told = parts.iter().all(|part| error.message().contains(part)) && !error.to_string().contains("hunter2");
+        let told =
+            parts.iter().all(|part| error.message().contains(part)) && !error.to_string().contains("hunter2");
         if !placed || !told || error.kind != seamless_core::ErrorKind::Config {
             wrong.push(format!("{to} (line {line}, {parts:?}): {error:?}"));
         }
@@ -216,14 +430,16 @@ fn mistakes_are_shown_with_line_key_and_suggestion() {
 
 #[test]
 fn a_child_without_its_parents_sync_is_refused() {
-    let text = GOOD.split("[syncs.account]").next().unwrap().to_owned() + "[syncs.contact]\nbetween = [\"autotask\", \"crm\"]\n";
+    let text = GOOD.split("[syncs.account]").next().unwrap().to_owned()
+        + "[syncs.contact]\nbetween = [\"autotask\", \"crm\"]\n";
     let error = read(&text).unwrap_err();
     assert!(error.message().contains("add [syncs.account]"), "{error}");
 }
 
 #[test]
 fn parents_come_first_and_one_way_syncs_have_their_owner() {
-    let text = GOOD.to_owned() + "[syncs.a-contact]\nentity = \"contact\"\nbetween = [\"autotask\", \"crm\"]\nfrom = \"crm\"\n";
+    let text = GOOD.to_owned()
+        + "[syncs.a-contact]\nentity = \"contact\"\nbetween = [\"autotask\", \"crm\"]\nfrom = \"crm\"\n";
     let (_, plans) = read(&text).unwrap();
     let names: Vec<&str> = plans.iter().map(|plan| plan.id.as_str()).collect();
     assert_eq!(names, ["account", "a-contact"]);
@@ -234,7 +450,10 @@ fn parents_come_first_and_one_way_syncs_have_their_owner() {
 fn secrets_are_references_and_never_shown() {
     let cases = [
         (serde_json::json!({"env": "X"}), Some(SecretRef::Env("X".into()))),
-        (serde_json::json!({"file": "x"}), Some(SecretRef::File("x".into()))),
+        (
+            serde_json::json!({"file": "x"}),
+            Some(SecretRef::File("x".into())),
+        ),
         (serde_json::json!({"env": "X", "file": "x"}), None),
         (serde_json::json!({"env": 1}), None),
         (serde_json::json!("X"), None),
@@ -242,7 +461,13 @@ fn secrets_are_references_and_never_shown() {
     for (json, expected) in cases {
         assert_eq!(SecretRef::of(&json), expected, "{json}");
     }
-    for (name, secret) in [("token", true), ("CLIENT_SECRET", true), ("api_key", true), ("endpoint", false), ("username", false)] {
+    for (name, secret) in [
+        ("token", true),
+        ("CLIENT_SECRET", true),
+        ("api_key", true),
+        ("endpoint", false),
+        ("username", false),
+    ] {
         assert_eq!(is_secret_name(name), secret, "{name}");
     }
 }
@@ -256,7 +481,13 @@ fn a_secret_file_must_be_private() {
     let said = |error: Error| error.to_string();
     assert!(said(reference.resolve(dir.path()).unwrap_err()).contains("cannot read"));
     std::fs::write(&file, "s3cret\n").unwrap();
-    for (mode, good) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o644, false)] {
+    for (mode, good) in [
+        (0o600, true),
+        (0o400, true),
+        (0o640, false),
+        (0o604, false),
+        (0o644, false),
+    ] {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
         match reference.resolve(dir.path()) {
             Ok(secret) => {

@@ -63,7 +63,12 @@ impl Fleet {
         let (_halt, halted) = watch::channel(false);
         let mut workers = self.appliers().await?;
         let interval = Duration::from_secs(self.books.config.run.poll_interval_secs);
-        workers.extend(pollers.into_values().flatten().map(|poller| Worker::Poll(poller, interval)));
+        workers.extend(
+            pollers
+                .into_values()
+                .flatten()
+                .map(|poller| Worker::Poll(poller, interval)),
+        );
         let mut tasks = self.start(workers, &halted);
         while let Some(ended) = tasks.join_next().await {
             // Dropping the set ends the other workers; each of their steps is safe to drop.
@@ -124,7 +129,11 @@ impl Fleet {
         }
         for sync in self.engine.syncs.keys() {
             for side in Side::BOTH {
-                workers.push(Worker::WriteBack(WriteBacker::new(&self.engine), sync.clone(), side));
+                workers.push(Worker::WriteBack(
+                    WriteBacker::new(&self.engine),
+                    sync.clone(),
+                    side,
+                ));
             }
         }
         Ok(workers)
@@ -150,13 +159,22 @@ impl Fleet {
                 return Ok(false);
             }
         }
-        for (sync, side) in self.engine.syncs.keys().flat_map(|sync| Side::BOTH.map(|side| (sync, side))) {
+        for (sync, side) in self
+            .engine
+            .syncs
+            .keys()
+            .flat_map(|sync| Side::BOTH.map(|side| (sync, side)))
+        {
             let mut due = false;
             books
-                .each(Table::WriteBack, &format!("{sync}/{}/", side.letter()), |key, row| {
-                    due = Rows::plain::<WriteBack>(&key, &row)?.parked.is_none();
-                    Ok(!due)
-                })
+                .each(
+                    Table::WriteBack,
+                    &format!("{sync}/{}/", side.letter()),
+                    |key, row| {
+                        due = Rows::plain::<WriteBack>(&key, &row)?.parked.is_none();
+                        Ok(!due)
+                    },
+                )
                 .await?;
             if due {
                 return Ok(false);

@@ -171,7 +171,11 @@ impl Host {
         let clock = self.books.clock.clone();
         let started = clock.monotonic();
         let (stopper, stop) = watch::channel(false);
-        let shift = Arc::new(Shift { mode: options.mode, phase: AtomicU8::new(Phase::Connecting as u8), stop });
+        let shift = Arc::new(Shift {
+            mode: options.mode,
+            phase: AtomicU8::new(Phase::Connecting as u8),
+            stop,
+        });
         let socket = socket::serve(self.books.clone());
         let work = self.work(options, &shift);
         tokio::pin!(work, shutdown);
@@ -198,8 +202,9 @@ impl Host {
             }
         };
         drop(socket);
-        let settled = ended?;
-        let status = self.books.status().await?;
+        let status = self.books.status().await;
+        self.books.rest();
+        let (settled, status) = (ended?, status?);
         let sum = |counts: &BTreeMap<String, u64>| counts.values().sum::<u64>();
         Ok(RunSummary {
             seconds: clock.monotonic().saturating_sub(started).as_secs_f64(),
@@ -208,14 +213,21 @@ impl Host {
             linked: status.linked(),
             parked: status.parked(),
             waiting: status.waiting(),
-            write_backs_parked: status.syncs.iter().map(|sync| sum(&sync.write_backs_parked)).sum(),
+            write_backs_parked: status
+                .syncs
+                .iter()
+                .map(|sync| sum(&sync.write_backs_parked))
+                .sum(),
             dead_letters: status.queues.values().map(|queue| sum(&queue.dead_letters)).sum(),
             counters: status.counters,
         })
     }
 
     async fn snapshot(&self, shift: &Shift) -> Result<Snapshot> {
-        let counters = self.books.working().map(|engine| engine.counters.all().into_iter().collect());
+        let counters = self
+            .books
+            .working()
+            .map(|engine| engine.counters.all().into_iter().collect());
         let mut queued = 0;
         for system in self.systems.keys() {
             queued += self.books.bus.depth(system.as_str()).await?;
@@ -225,17 +237,24 @@ impl Host {
             counters: counters.unwrap_or_default(),
             queued,
             open_intents: self.books.store.count(Table::Intent, "").await?,
-            troubles: self.books.troubles.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone(),
+            troubles: self
+                .books
+                .troubles
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .clone(),
         })
     }
 
     async fn work(&self, options: RunOptions, shift: &Arc<Shift>) -> Result<bool> {
-        let Some(live) = self.connect(shift).await? else { return Ok(false) };
+        let Some(live) = self.connect(shift).await? else {
+            return Ok(false);
+        };
         let engine = self.engine(&live, options.accept_first_merge)?;
         engine.release_stale_claims().await?;
         self.books.retry_write_backs().await?;
-        // People may have told twins apart since, or accepted the first merge.
-        let mut reasons = Reason::CURED_BY_EDITS.to_vec();
+        // People may have told twins apart since, configured a default, or accepted the first merge.
+        let mut reasons = Reason::MAY_BE_CURED.to_vec();
         reasons.extend(options.accept_first_merge.then_some(Reason::ParkedFirstMerge));
         engine.look_again(&reasons).await?;
         let fleet = Fleet::new(engine, self.books.clone(), shift.clone());
@@ -277,5 +296,9 @@ impl Host {
 
 /// A task ended without a result: it panicked. That is a bug, and going on with half a host would hide it.
 pub(crate) fn panicked(error: tokio::task::JoinError) -> Error {
-    Error::new(ErrorKind::Storage, "a worker failed unexpectedly and the host stops; restart it, and report what it printed before").because(error)
+    Error::new(
+        ErrorKind::Storage,
+        "a worker failed unexpectedly and the host stops; restart it, and report what it printed before",
+    )
+    .because(error)
 }

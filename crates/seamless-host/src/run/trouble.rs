@@ -26,7 +26,12 @@ const ASKED_WAIT_MAX: Duration = Duration::from_secs(3_700);
 
 impl Patience {
     pub(crate) fn new(mode: RunMode, limit_secs: u64) -> Patience {
-        Patience { mode, limit: Duration::from_secs(limit_secs), since: None, tries: 0 }
+        Patience {
+            mode,
+            limit: Duration::from_secs(limit_secs),
+            since: None,
+            tries: 0,
+        }
     }
 
     /// It worked. Returns whether it had failed before.

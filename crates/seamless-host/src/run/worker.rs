@@ -7,8 +7,8 @@ use seamless_core::pipeline::{Applier, PollStep, Poller, Resolver, WriteBacker};
 use seamless_core::{Result, Side, SyncId};
 use tokio::sync::watch;
 
-use super::trouble::Patience;
 use super::Shift;
+use super::trouble::Patience;
 use crate::books::Books;
 
 /// One kind of work.
@@ -59,7 +59,12 @@ impl Worker {
     }
 
     /// Works until `halt` or the host's stop, step by step; a step under way is finished. Ends with an error when there is no use in going on.
-    pub(crate) async fn work(mut self, books: Arc<Books>, shift: Arc<Shift>, mut halt: watch::Receiver<bool>) -> Result<()> {
+    pub(crate) async fn work(
+        mut self,
+        books: Arc<Books>,
+        shift: Arc<Shift>,
+        mut halt: watch::Receiver<bool>,
+    ) -> Result<()> {
         let name = self.name();
         let mut patience = Patience::new(shift.mode, books.config.run.patience_secs);
         while !shift.stopped() && !*halt.borrow() {
@@ -92,7 +97,11 @@ impl Worker {
 }
 
 /// Reads a system's entities one after the other, each to its end. Gives the pollers back, and how many records were news.
-pub(crate) async fn read_all(mut pollers: Vec<Poller>, books: Arc<Books>, shift: Arc<Shift>) -> Result<(Vec<Poller>, usize)> {
+pub(crate) async fn read_all(
+    mut pollers: Vec<Poller>,
+    books: Arc<Books>,
+    shift: Arc<Shift>,
+) -> Result<(Vec<Poller>, usize)> {
     let mut news = 0;
     for poller in &mut pollers {
         let name = format!("read {} {}", poller.system(), poller.entity());

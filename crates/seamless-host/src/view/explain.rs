@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use seamless_core::pipeline::{Entry, Half, Link, Pair, Parked, RecordKey, Rows, Track, WriteBack, pair_row_of};
+use seamless_core::pipeline::{
+    Entry, Half, Link, Pair, Parked, RecordKey, Rows, Track, WriteBack, pair_row_of,
+};
 use seamless_core::{Error, ErrorKind, RecordId, Result, RowKey, Side, Table};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -90,7 +92,10 @@ impl Books {
         let (plan, key) = self.find_record(entity, record)?;
         let link = self.plain::<Link>(&key.row(Table::Link)).await?;
         let pair = match &link {
-            Some(link) => self.sealed::<Pair>(&pair_row_of(&key, &link.other)).await?.unwrap_or_default(),
+            Some(link) => self
+                .sealed::<Pair>(&pair_row_of(&key, &link.other))
+                .await?
+                .unwrap_or_default(),
             None => Pair::default(),
         };
         let parked = match self.sealed::<Parked>(&key.row(Table::Parked)).await? {
@@ -106,8 +111,14 @@ impl Books {
         let track = self.plain::<Track>(&key.row(Table::Track)).await?;
         let write_back = self.plain::<WriteBack>(&key.row(Table::WriteBack)).await?;
         let linked_to = other.as_ref().map(|other| self.shown(other));
-        let summary = summary_of(linked_to.as_deref(), parked.as_ref(), track.is_some(), decisions.is_empty());
-        let seen = [key.side, key.side.other()].map(|side| pair.seen[side.index()].map(|stamp| stamp_text(stamp.0)));
+        let summary = summary_of(
+            linked_to.as_deref(),
+            parked.as_ref(),
+            track.is_some(),
+            decisions.is_empty(),
+        );
+        let seen =
+            [key.side, key.side.other()].map(|side| pair.seen[side.index()].map(|stamp| stamp_text(stamp.0)));
         Ok(Explanation {
             sync: plan.id.to_string(),
             record: self.shown(&key),
@@ -130,7 +141,12 @@ impl Books {
         let (system, id) = record
             .split_once(':')
             .filter(|(system, id)| !system.is_empty() && !id.is_empty())
-            .ok_or_else(|| wrong(format!("'{}' is no record; write it as system:id, like autotask:17", plain_text(record))))?;
+            .ok_or_else(|| {
+                wrong(format!(
+                    "'{}' is no record; write it as system:id, like autotask:17",
+                    plain_text(record)
+                ))
+            })?;
         let of_entity: Vec<&SyncPlan> = self
             .plans
             .iter()
@@ -138,13 +154,25 @@ impl Books {
             .collect();
         if of_entity.is_empty() {
             let known: Vec<&str> = self.plans.iter().map(|plan| plan.id.as_str()).collect();
-            return Err(wrong(format!("there is no sync or entity '{}'{}", plain_text(entity), hint(entity, &known))));
+            return Err(wrong(format!(
+                "there is no sync or entity '{}'{}",
+                plain_text(entity),
+                hint(entity, &known)
+            )));
         }
-        let found = of_entity.iter().find_map(|plan| Some((*plan, plan.side_of(system)?)));
+        let found = of_entity
+            .iter()
+            .find_map(|plan| Some((*plan, plan.side_of(system)?)));
         let (plan, side) = found.ok_or_else(|| {
-            let known: Vec<&str> =
-                of_entity.iter().flat_map(|plan| plan.systems.iter().map(|system| system.as_str())).collect();
-            wrong(format!("the sync of {entity} has no system '{}'{}", plain_text(system), hint(system, &known)))
+            let known: Vec<&str> = of_entity
+                .iter()
+                .flat_map(|plan| plan.systems.iter().map(|system| system.as_str()))
+                .collect();
+            wrong(format!(
+                "the sync of {entity} has no system '{}'{}",
+                plain_text(system),
+                hint(system, &known)
+            ))
         })?;
         Ok((plan, RecordKey::new(&plan.id, side, &RecordId::from(id))))
     }
@@ -154,7 +182,10 @@ impl Books {
     }
 
     async fn sealed<T: serde::de::DeserializeOwned>(&self, key: &RowKey) -> Result<Option<T>> {
-        self.row(key).await?.map(|row| self.rows().sealed(key, &row)).transpose()
+        self.row(key)
+            .await?
+            .map(|row| self.rows().sealed(key, &row))
+            .transpose()
     }
 
     async fn entries(&self, record: &RecordKey) -> Result<Vec<Entry>> {
@@ -173,7 +204,11 @@ impl Books {
 
     fn decision(&self, entry: Entry) -> Decision {
         let to = entry.other.as_ref().map(|other| {
-            self.shown(&RecordKey::new(&entry.record.sync, entry.record.side.other(), other))
+            self.shown(&RecordKey::new(
+                &entry.record.sync,
+                entry.record.side.other(),
+                other,
+            ))
         });
         let fields = entry.fields.into_iter().map(|(field, change)| DecisionField {
             field,
@@ -210,13 +245,20 @@ fn fields_of(pair: &Pair, side: Side) -> BTreeMap<String, FieldState> {
     names.map(|name| (name.clone(), state(name))).collect()
 }
 
-fn summary_of(linked: Option<&str>, parked: Option<&ParkedRecord>, published: bool, undecided: bool) -> String {
+fn summary_of(
+    linked: Option<&str>,
+    parked: Option<&ParkedRecord>,
+    published: bool,
+    undecided: bool,
+) -> String {
     match (linked, parked) {
         (_, Some(parked)) if parked.waits_for.is_some() => format!("waiting: {}", parked.sentence),
         (_, Some(parked)) => format!("set aside: {}", parked.sentence),
         (Some(other), None) => format!("kept in step with {other}"),
         (None, None) if published => "read, its message is under way".to_owned(),
-        (None, None) if undecided => "never seen; is the id right, and has a run finished since it was made?".to_owned(),
+        (None, None) if undecided => {
+            "never seen; is the id right, and has a run finished since it was made?".to_owned()
+        }
         (None, None) => "not linked".to_owned(),
     }
 }

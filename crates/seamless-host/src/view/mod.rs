@@ -42,7 +42,9 @@ impl Books {
         let mut parts = path.splitn(3, '/');
         let (sync, side, id) = (parts.next()?, parts.next()?, parts.next()?);
         let plan = self.plans.iter().find(|plan| plan.id.as_str() == sync)?;
-        let side = Side::BOTH.into_iter().find(|known| known.letter().to_string() == side)?;
+        let side = Side::BOTH
+            .into_iter()
+            .find(|known| known.letter().to_string() == side)?;
         Some((plan, RecordKey::new(&plan.id, side, &RecordId::from(id))))
     }
 
@@ -94,7 +96,11 @@ impl Books {
             sentence,
             since: parked.since.to_string(),
             waits_for: parked.waits_for.as_ref().map(|parent| self.shown(parent)),
-            candidates: parked.candidates.iter().map(|candidate| self.shown(candidate)).collect(),
+            candidates: parked
+                .candidates
+                .iter()
+                .map(|candidate| self.shown(candidate))
+                .collect(),
         })
     }
 }
@@ -106,13 +112,19 @@ pub(crate) fn is_waiting(reason: Reason) -> bool {
 
 /// Text from remote systems, without what could steer a terminal.
 pub(crate) fn plain_text(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 /// A clock's reading in microseconds; a counter as it is.
 fn stamp_text(stamp: i64) -> String {
     const YEAR_2000_IN_MICROS: i64 = 946_684_800_000_000;
-    if stamp > YEAR_2000_IN_MICROS { Timestamp(stamp).to_string() } else { stamp.to_string() }
+    if stamp > YEAR_2000_IN_MICROS {
+        Timestamp(stamp).to_string()
+    } else {
+        stamp.to_string()
+    }
 }
 
 /// Adds one to a count by name.

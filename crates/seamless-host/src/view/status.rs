@@ -123,18 +123,27 @@ impl Books {
             used: self.row(&RowKey::new(Table::Meta, "used")).await?.is_some(),
             open_intents: self.store.count(Table::Intent, "").await?,
             hints: self.store.count(Table::Hint, "").await?,
-            troubles: self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            troubles: self
+                .troubles
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
             ..Status::default()
         };
         for plan in self.plans.iter() {
             status.syncs.push(self.sync_status(plan).await?);
         }
         for (system, entities) in natives(&self.plans) {
-            status.queues.insert(system.to_string(), self.queue_status(system.as_str()).await?);
+            status
+                .queues
+                .insert(system.to_string(), self.queue_status(system.as_str()).await?);
             for entity in entities {
                 let key = cursor_row(&system, &entity);
                 let row = self.row(&key).await?;
-                let cursor: Cursor = row.map(|row| Rows::plain(&key, &row)).transpose()?.unwrap_or_default();
+                let cursor: Cursor = row
+                    .map(|row| Rows::plain(&key, &row))
+                    .transpose()?
+                    .unwrap_or_default();
                 status.cursors.push(CursorStatus {
                     system: system.to_string(),
                     entity,
@@ -145,7 +154,12 @@ impl Books {
             }
         }
         if let Some(engine) = working {
-            status.counters = engine.counters.all().into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+            status.counters = engine
+                .counters
+                .all()
+                .into_iter()
+                .map(|(name, count)| (name.to_owned(), count))
+                .collect();
         }
         Ok(status)
     }
@@ -159,9 +173,12 @@ impl Books {
             linked: self.store.count(Table::Pair, &format!("{sync}/")).await?,
             ..SyncStatus::default()
         };
-        let overwrites = self.row(&RowKey::new(Table::Meta, format!("first-merge/{sync}"))).await?;
-        status.first_merge_overwrites =
-            overwrites.and_then(|row| std::str::from_utf8(&row.value).ok()?.parse().ok()).unwrap_or(0);
+        let overwrites = self
+            .row(&RowKey::new(Table::Meta, format!("first-merge/{sync}")))
+            .await?;
+        status.first_merge_overwrites = overwrites
+            .and_then(|row| std::str::from_utf8(&row.value).ok()?.parse().ok())
+            .unwrap_or(0);
         self.each(Table::Parked, &format!("{sync}/"), |key, row| {
             let parked: Parked = self.rows().sealed(&key, &row)?;
             match is_waiting(parked.reason) {
@@ -173,21 +190,31 @@ impl Books {
         .await?;
         for side in Side::BOTH {
             let system = &plan.systems[side.index()];
-            self.each(Table::WriteBack, &format!("{sync}/{}/", side.letter()), |key, row| {
-                let write_back: WriteBack = Rows::plain(&key, &row)?;
-                match write_back.parked {
-                    Some(reason) => count_up(&mut status.write_backs_parked, format!("{system}: {}", plain_text(&reason))),
-                    None => status.write_backs += 1,
-                }
-                Ok(true)
-            })
+            self.each(
+                Table::WriteBack,
+                &format!("{sync}/{}/", side.letter()),
+                |key, row| {
+                    let write_back: WriteBack = Rows::plain(&key, &row)?;
+                    match write_back.parked {
+                        Some(reason) => count_up(
+                            &mut status.write_backs_parked,
+                            format!("{system}: {}", plain_text(&reason)),
+                        ),
+                        None => status.write_backs += 1,
+                    }
+                    Ok(true)
+                },
+            )
             .await?;
         }
         Ok(status)
     }
 
     async fn queue_status(&self, system: &str) -> Result<QueueStatus> {
-        let mut queue = QueueStatus { depth: self.bus.depth(system).await?, ..QueueStatus::default() };
+        let mut queue = QueueStatus {
+            depth: self.bus.depth(system).await?,
+            ..QueueStatus::default()
+        };
         let mut after = None;
         let mut seen = 0;
         loop {

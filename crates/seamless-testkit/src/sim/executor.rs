@@ -50,14 +50,13 @@ impl Sim {
         self.state().now
     }
 
-    /// Notes what happened: for the hash always, for people on demand.
+    /// Notes what happened, where a trace is kept.
     pub(super) fn note(&self, line: impl FnOnce() -> String) {
         let mut state = self.state();
-        let line = line();
-        for byte in line.bytes() {
-            state.hash = (state.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        if state.trace.is_none() {
+            return;
         }
-        let now = state.now;
+        let (now, line) = (state.now, line());
         if let Some(trace) = &mut state.trace {
             trace.push(format!("{:>9.3} {line}", now.as_secs_f64()));
         }
@@ -148,8 +147,14 @@ impl Executor {
             state.now = state.now.max(soonest);
             state.step += 1;
             let now = state.now;
-            let due: Vec<usize> = (0..self.tasks.len()).filter(|at| self.tasks[*at].wake <= now).collect();
-            due[state.rng.below(due.len() as u64) as usize]
+            let count = self.tasks.iter().filter(|slot| slot.wake <= now).count();
+            let pick = state.rng.below(count as u64) as usize;
+            let due = self.tasks.iter().enumerate().filter(|(_, slot)| slot.wake <= now);
+            let chosen = due.map(|(at, _)| at).nth(pick).unwrap_or(0);
+            // Who ran when is the whole run: the rest follows from the seed.
+            let mixed = state.hash ^ now.as_nanos() as u64 ^ (chosen as u64) << 48;
+            state.hash = mixed.wrapping_mul(0x0100_0000_01b3);
+            chosen
         };
         let slot = &mut self.tasks[chosen];
         let done = slot.task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();

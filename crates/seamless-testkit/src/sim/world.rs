@@ -179,12 +179,12 @@ impl World {
             let mut ghosts = Vec::new();
             self.systems[system].ghosts.retain(|(at, landing)| {
                 if *at <= now {
-                    ghosts.push(landing.clone());
+                    ghosts.push((*at, landing.clone()));
                 }
                 *at > now
             });
-            for landing in ghosts {
-                let landed = self.apply(system, &landing, now, plan);
+            for (at, landing) in ghosts {
+                let landed = self.apply(system, &landing, at, plan);
                 drop(landed);
             }
         }
@@ -406,6 +406,10 @@ impl Reader for Connector {
                 })
                 .collect()
         };
+        self.sim.note(|| {
+            let ids: Vec<Vec<&str>> = found.iter().map(|all| all.iter().map(|r| r.id.as_str()).collect()).collect();
+            format!("find {} {entity} {} lookups: {ids:?}", self.system, lookups.len())
+        });
         self.sim.pause().await;
         Ok(found)
     }
@@ -488,7 +492,9 @@ impl Connector {
             if faulty { Some(state.rng.below(4)) } else { None }
         };
         let landing = Landing { entity: write.entity.clone(), action: write.action.clone(), sent: now };
-        self.sim.note(|| format!("write {} {} {}", self.system, write.entity, describe(&write.action)));
+        self.sim.note(|| {
+            format!("write {} {} {} fault {fault:?}", self.system, write.entity, describe(&write.action))
+        });
         let lost = Err(Error::unavailable("simulated lost answer"));
         match fault {
             Some(0) => return Err(Error::unavailable("simulated refusal").effect(Effect::NotApplied)),

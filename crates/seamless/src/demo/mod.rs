@@ -43,7 +43,14 @@ pub(crate) async fn run(args: &DemoArgs, output: &Output) -> anyhow::Result<Exit
     let temporary = tempfile::tempdir().context("cannot make a temporary folder")?;
     let folder = args.keep.clone().unwrap_or_else(|| temporary.path().join("demo"));
     let simulators = Simulators::start(args.records, args.seed).await?;
-    let played = Stage { args, output, simulators: &simulators, folder: &folder }.play().await;
+    let played = Stage {
+        args,
+        output,
+        simulators: &simulators,
+        folder: &folder,
+    }
+    .play()
+    .await;
     // Whatever happened: the sandbox goes first, then the folder.
     simulators.stop().await?;
     played
@@ -75,8 +82,17 @@ impl Stage<'_> {
         runs.push(self.sync(&host).await?);
         let idle_writes = self.writes().await?.saturating_sub(writes);
 
-        let outcome = Outcome::gather(self.args.records, &runs, told, idle_writes, self.simulators, &host).await?;
-        self.output.print(&outcome, || tell::verdict(&outcome, self.output))?;
+        let outcome = Outcome::gather(
+            self.args.records,
+            &runs,
+            told,
+            idle_writes,
+            self.simulators,
+            &host,
+        )
+        .await?;
+        self.output
+            .print(&outcome, || tell::verdict(&outcome, self.output))?;
         if !self.args.once {
             self.watch(&host, &file).await?;
         }
@@ -84,7 +100,10 @@ impl Stage<'_> {
     }
 
     async fn sync(&self, host: &Host) -> anyhow::Result<RunSummary> {
-        let options = RunOptions { mode: RunMode::Once, accept_first_merge: self.args.accept };
+        let options = RunOptions {
+            mode: RunMode::Once,
+            accept_first_merge: self.args.accept,
+        };
         let interrupted = async {
             // Without a signal handler Ctrl-C ends the program at once, which is safe too.
             if tokio::signal::ctrl_c().await.is_err() {
@@ -100,18 +119,33 @@ impl Stage<'_> {
 
     /// Goes on keeping the two in step, for the visitor to edit.
     async fn watch(&self, host: &Host, file: &Path) -> anyhow::Result<()> {
-        self.say(|| tell::watching(&self.simulators.config, self.args.keep.is_some().then_some(file), self.output))?;
-        let options = RunOptions { mode: RunMode::Forever, accept_first_merge: self.args.accept };
+        self.say(|| {
+            tell::watching(
+                &self.simulators.config,
+                self.args.keep.is_some().then_some(file),
+                self.output,
+            )
+        })?;
+        let options = RunOptions {
+            mode: RunMode::Forever,
+            accept_first_merge: self.args.accept,
+        };
         let interrupted = async { drop(tokio::signal::ctrl_c().await) };
         host.run(options, &Silent, interrupted).await?;
         Ok(())
     }
 
     async fn writes(&self) -> anyhow::Result<u64> {
-        Ok(self.simulators.stats().await?["writes"].as_u64().unwrap_or_default())
+        Ok(self.simulators.stats().await?["writes"]
+            .as_u64()
+            .unwrap_or_default())
     }
 
     fn say(&self, text: impl FnOnce() -> String) -> anyhow::Result<()> {
-        if self.output.json { Ok(()) } else { self.output.write(&text()) }
+        if self.output.json {
+            Ok(())
+        } else {
+            self.output.write(&text())
+        }
     }
 }

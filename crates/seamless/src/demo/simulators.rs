@@ -30,29 +30,49 @@ impl Simulators {
     pub(crate) async fn start(records: usize, seed: u64) -> anyhow::Result<Simulators> {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let mut child = Command::new(program)
-            .args(["sandbox", "--json", "--until-stdin-ends", "--clock-speed", CLOCK_SPEED])
+            .args([
+                "sandbox",
+                "--json",
+                "--until-stdin-ends",
+                "--clock-speed",
+                CLOCK_SPEED,
+            ])
             .args(["--records", &records.to_string(), "--seed", &seed.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .context("cannot start the sandbox")?;
-        let stdout = child.stdout.take().context("the sandbox has no standard output")?;
+        let stdout = child
+            .stdout
+            .take()
+            .context("the sandbox has no standard output")?;
         let mut lines = BufReader::new(stdout).lines();
         let line = tokio::time::timeout(START_MAX, lines.next_line())
             .await
             .context("the sandbox did not start in time")??
             .context("the sandbox ended before it was ready")?;
         let ready: Json = serde_json::from_str(&line).context("the sandbox said something unexpected")?;
-        let url = ready["admin_url"].as_str().context("the sandbox did not say where it is")?;
-        let settings = HttpSettings { allow_private_network: true, ..HttpSettings::new(url) };
+        let url = ready["admin_url"]
+            .as_str()
+            .context("the sandbox did not say where it is")?;
+        let settings = HttpSettings {
+            allow_private_network: true,
+            ..HttpSettings::new(url)
+        };
         let admin = HttpClient::new(settings, Arc::new(SystemClock::new()))?;
-        Ok(Simulators { child, admin, config: ready["config"].clone() })
+        Ok(Simulators {
+            child,
+            admin,
+            config: ready["config"].clone(),
+        })
     }
 
     /// A `GET` on the admin interface.
     pub(crate) async fn get(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<Json> {
-        let request = query.iter().fold(Request::get(path), |request, (name, value)| request.query(*name, *value));
+        let request = query.iter().fold(Request::get(path), |request, (name, value)| {
+            request.query(*name, *value)
+        });
         self.call(path, request).await
     }
 
@@ -69,7 +89,14 @@ impl Simulators {
     }
 
     /// A person edits a record.
-    pub(crate) async fn edit(&self, system: &str, entity: &str, id: &str, field: &str, value: &Json) -> anyhow::Result<()> {
+    pub(crate) async fn edit(
+        &self,
+        system: &str,
+        entity: &str,
+        id: &str,
+        field: &str,
+        value: &Json,
+    ) -> anyhow::Result<()> {
         let body = json!({
             "system": system, "entity": entity, "id": id, "fields": { field: value }, "label": format!("{entity} {id}: {field}"),
         });
@@ -78,13 +105,15 @@ impl Simulators {
 
     /// A person creates a record; returns its id.
     pub(crate) async fn create(&self, system: &str, entity: &str, fields: &Json) -> anyhow::Result<String> {
-        let body = json!({ "system": system, "entity": entity, "fields": fields, "label": "created by a person" });
+        let body =
+            json!({ "system": system, "entity": entity, "fields": fields, "label": "created by a person" });
         Ok(id_text(&self.post("/create", &body).await?["id"]))
     }
 
     /// A record as it is stored, with `counterpart`.
     pub(crate) async fn record(&self, system: &str, entity: &str, id: &str) -> anyhow::Result<Json> {
-        self.get("/record", &[("system", system), ("entity", entity), ("id", id)]).await
+        self.get("/record", &[("system", system), ("entity", entity), ("id", id)])
+            .await
     }
 
     /// What the sandbox itself knows of how well the two systems are kept in step.

@@ -65,14 +65,38 @@ const SYSTEMS: [&str; 2] = ["autotask", "crm"];
 const AUTOTASK: usize = 0;
 const CRM: usize = 1;
 
-const PHONE: Watch = Watch { label: "phone", native: ["phone", "phone"] };
-const CITY: Watch = Watch { label: "city", native: ["city", "city"] };
-const WEBSITE: Watch = Watch { label: "website", native: ["webAddress", "website"] };
-const NUMBER: Watch = Watch { label: "number", native: ["companyNumber", "number"] };
-const NAME: Watch = Watch { label: "name", native: ["companyName", "name"] };
-const LAST_NAME: Watch = Watch { label: "last name", native: ["lastName", "last_name"] };
-const MOBILE: Watch = Watch { label: "mobile", native: ["mobilePhone", "mobile"] };
-const EMAIL: Watch = Watch { label: "e-mail", native: ["emailAddress", "email"] };
+const PHONE: Watch = Watch {
+    label: "phone",
+    native: ["phone", "phone"],
+};
+const CITY: Watch = Watch {
+    label: "city",
+    native: ["city", "city"],
+};
+const WEBSITE: Watch = Watch {
+    label: "website",
+    native: ["webAddress", "website"],
+};
+const NUMBER: Watch = Watch {
+    label: "number",
+    native: ["companyNumber", "number"],
+};
+const NAME: Watch = Watch {
+    label: "name",
+    native: ["companyName", "name"],
+};
+const LAST_NAME: Watch = Watch {
+    label: "last name",
+    native: ["lastName", "last_name"],
+};
+const MOBILE: Watch = Watch {
+    label: "mobile",
+    native: ["mobilePhone", "mobile"],
+};
+const EMAIL: Watch = Watch {
+    label: "e-mail",
+    native: ["emailAddress", "email"],
+};
 
 /// People go to work in both systems. Returns what they did.
 pub(crate) async fn people_at_work(simulators: &Simulators, host: &Host) -> anyhow::Result<Vec<Scene>> {
@@ -82,28 +106,55 @@ pub(crate) async fn people_at_work(simulators: &Simulators, host: &Host) -> anyh
     let mut contacts = stage.linked("contact").await?.into_iter();
 
     if let Some(pair) = accounts.next() {
-        let mut scene = stage.open("Two people, two fields of one account", "account", pair, vec![PHONE, CITY]).await?;
+        let mut scene = stage
+            .open(
+                "Two people, two fields of one account",
+                "account",
+                pair,
+                vec![PHONE, CITY],
+            )
+            .await?;
         scene.outcome = "both edits stand, on both sides";
         stage.edit(&mut scene, AUTOTASK, 0, json!("518-555-0100")).await?;
         stage.edit(&mut scene, CRM, 1, json!("Saratoga Springs")).await?;
         scenes.push(scene);
     }
     if let Some(pair) = accounts.next() {
-        let mut scene = stage.open("Two people, the same field", "account", pair, vec![WEBSITE]).await?;
+        let mut scene = stage
+            .open("Two people, the same field", "account", pair, vec![WEBSITE])
+            .await?;
         scene.outcome = "Autotask owns the field and wins; the other value is kept in the ledger";
-        stage.edit(&mut scene, CRM, 0, json!("https://crm-says.example")).await?;
-        stage.edit(&mut scene, AUTOTASK, 0, json!("https://autotask-says.example")).await?;
+        stage
+            .edit(&mut scene, CRM, 0, json!("https://crm-says.example"))
+            .await?;
+        stage
+            .edit(&mut scene, AUTOTASK, 0, json!("https://autotask-says.example"))
+            .await?;
         scenes.push(scene);
     }
     if let Some(pair) = accounts.next() {
-        let mut scene = stage.open("Two people, the same field, the same idea", "account", pair, vec![NUMBER]).await?;
+        let mut scene = stage
+            .open(
+                "Two people, the same field, the same idea",
+                "account",
+                pair,
+                vec![NUMBER],
+            )
+            .await?;
         scene.outcome = "they agree: no conflict, nothing to write";
         stage.edit(&mut scene, CRM, 0, json!("K-2042")).await?;
         stage.edit(&mut scene, AUTOTASK, 0, json!("K-2042")).await?;
         scenes.push(scene);
     }
     if let Some(pair) = contacts.next() {
-        let mut scene = stage.open("Edited, thought better of, put back", "contact", pair, vec![MOBILE]).await?;
+        let mut scene = stage
+            .open(
+                "Edited, thought better of, put back",
+                "contact",
+                pair,
+                vec![MOBILE],
+            )
+            .await?;
         let old = scene.before[0][CRM].clone();
         scene.outcome = "as if nothing had happened: nothing is written";
         stage.edit(&mut scene, CRM, 0, json!("000")).await?;
@@ -111,13 +162,22 @@ pub(crate) async fn people_at_work(simulators: &Simulators, host: &Host) -> anyh
         scenes.push(scene);
     }
     if let Some(pair) = contacts.next() {
-        let mut scene = stage.open("Somebody marries while the host is down", "contact", pair, vec![LAST_NAME]).await?;
+        let mut scene = stage
+            .open(
+                "Somebody marries while the host is down",
+                "contact",
+                pair,
+                vec![LAST_NAME],
+            )
+            .await?;
         scene.outcome = "the edit waited in the CRM and is carried over";
         stage.edit(&mut scene, CRM, 0, json!("Lindqvist-Okafor")).await?;
         scenes.push(scene);
     }
     if let Some(pair) = accounts.next() {
-        let mut scene = stage.open("A value is cleared", "account", pair, vec![WEBSITE]).await?;
+        let mut scene = stage
+            .open("A value is cleared", "account", pair, vec![WEBSITE])
+            .await?;
         scene.outcome = "an empty field is a value too: cleared on both sides";
         stage.edit(&mut scene, AUTOTASK, 0, Json::Null).await?;
         scenes.push(scene);
@@ -128,7 +188,11 @@ pub(crate) async fn people_at_work(simulators: &Simulators, host: &Host) -> anyh
 }
 
 /// What became of it.
-pub(crate) async fn tell(scenes: Vec<Scene>, simulators: &Simulators, host: &Host) -> anyhow::Result<Vec<Told>> {
+pub(crate) async fn tell(
+    scenes: Vec<Scene>,
+    simulators: &Simulators,
+    host: &Host,
+) -> anyhow::Result<Vec<Told>> {
     let mut told = Vec::new();
     for scene in scenes {
         told.push(scene.tell(simulators, host).await?);
@@ -155,11 +219,23 @@ impl Stage<'_> {
             _ => &["mobile", "last_name"],
         };
         let limit = CASTING_MAX.to_string();
-        let page = self.simulators.get("/records", &[("system", "crm"), ("entity", entity), ("limit", &limit)]).await?;
+        let page = self
+            .simulators
+            .get(
+                "/records",
+                &[("system", "crm"), ("entity", entity), ("limit", &limit)],
+            )
+            .await?;
         let mut pairs = Vec::new();
         for record in page["records"].as_array().into_iter().flatten() {
-            let Some(other) = record["xref"].as_str() else { continue };
-            let filled = |name: &&str| record["fields"][*name].as_str().is_some_and(|text| !text.trim().is_empty());
+            let Some(other) = record["xref"].as_str() else {
+                continue;
+            };
+            let filled = |name: &&str| {
+                record["fields"][*name]
+                    .as_str()
+                    .is_some_and(|text| !text.trim().is_empty())
+            };
             if wanted.iter().all(filled) {
                 pairs.push([other.to_owned(), id_text(&record["id"])]);
             }
@@ -182,7 +258,12 @@ impl Stage<'_> {
             self.simulators.record("autotask", entity, autotask).await?,
             self.simulators.record("crm", entity, crm).await?,
         ];
-        let decisions = self.host.explain(entity, &format!("autotask:{autotask}")).await?.decisions.len();
+        let decisions = self
+            .host
+            .explain(entity, &format!("autotask:{autotask}"))
+            .await?
+            .decisions
+            .len();
         let before: Vec<[Json; 2]> = watches.iter().map(|watch| watch.values(&records)).collect();
         Ok(Scene {
             title,
@@ -198,9 +279,13 @@ impl Stage<'_> {
     }
 
     async fn edit(&self, scene: &mut Scene, system: usize, watch: usize, value: Json) -> anyhow::Result<()> {
-        let id = scene.ids[system].clone().context("the record of a scene is not there")?;
+        let id = scene.ids[system]
+            .clone()
+            .context("the record of a scene is not there")?;
         let field = scene.watches[watch].native[system];
-        self.simulators.edit(SYSTEMS[system], scene.entity, &id, field, &value).await?;
+        self.simulators
+            .edit(SYSTEMS[system], scene.entity, &id, field, &value)
+            .await?;
         scene.touched[watch][system] = true;
         scene.wanted[watch] = value;
         Ok(())
@@ -227,7 +312,11 @@ impl Stage<'_> {
                 [Json::Null, json!("https://twinpines.example")],
             ],
             touched: vec![[true; 2], [true, false], [false, true]],
-            wanted: vec![json!("Twin Pines Dairy"), json!("518-555-0177"), json!("https://twinpines.example")],
+            wanted: vec![
+                json!("Twin Pines Dairy"),
+                json!("518-555-0177"),
+                json!("https://twinpines.example"),
+            ],
             watches: vec![NAME, PHONE, WEBSITE],
             outcome: "recognised by name and postal code: linked, not created twice, and each fills the other's gaps",
             decisions_before: 0,
@@ -256,8 +345,22 @@ impl Stage<'_> {
         let made = "created in Autotask, once, and each knows the other's id";
         let after = "waited for its account, then created below it";
         Ok(vec![
-            scene("A new customer in the CRM", "account", account, vec![NAME], "Brightwater Clinic", made),
-            scene("… and the first contact there", "contact", contact, vec![EMAIL], "amara@brightwater.example", after),
+            scene(
+                "A new customer in the CRM",
+                "account",
+                account,
+                vec![NAME],
+                "Brightwater Clinic",
+                made,
+            ),
+            scene(
+                "… and the first contact there",
+                "contact",
+                contact,
+                vec![EMAIL],
+                "amara@brightwater.example",
+                after,
+            ),
         ])
     }
 }
@@ -270,7 +373,11 @@ impl Watch {
 
 impl Scene {
     async fn tell(self, simulators: &Simulators, host: &Host) -> anyhow::Result<Told> {
-        let known = if self.ids[AUTOTASK].is_some() { AUTOTASK } else { CRM };
+        let known = if self.ids[AUTOTASK].is_some() {
+            AUTOTASK
+        } else {
+            CRM
+        };
         let id = self.ids[known].clone().context("a scene without a record")?;
         let here = simulators.record(SYSTEMS[known], self.entity, &id).await?;
         let other = here.get("counterpart").map(id_text);
@@ -281,11 +388,25 @@ impl Scene {
             Some(other) => simulators.record(SYSTEMS[1 - known], self.entity, other).await?,
             None => Json::Null,
         };
-        let records = if known == AUTOTASK { [here, there] } else { [there, here] };
+        let records = if known == AUTOTASK {
+            [here, there]
+        } else {
+            [there, here]
+        };
         let after: Vec<[Json; 2]> = self.watches.iter().map(|watch| watch.values(&records)).collect();
-        let as_wanted = after.iter().zip(&self.wanted).all(|(after, wanted)| after.iter().all(|value| same(value, wanted)));
-        let explanation = host.explain(self.entity, &format!("{}:{id}", SYSTEMS[known])).await?;
-        let fields = self.watches.iter().zip(&self.before).zip(after).zip(&self.touched);
+        let as_wanted = after
+            .iter()
+            .zip(&self.wanted)
+            .all(|(after, wanted)| after.iter().all(|value| same(value, wanted)));
+        let explanation = host
+            .explain(self.entity, &format!("{}:{id}", SYSTEMS[known]))
+            .await?;
+        let fields = self
+            .watches
+            .iter()
+            .zip(&self.before)
+            .zip(after)
+            .zip(&self.touched);
         Ok(Told {
             title: self.title.to_owned(),
             record: match &other {
@@ -299,12 +420,21 @@ impl Scene {
                         after: after[system].clone(),
                         edited: touched[system],
                     };
-                    ToldField { field: watch.label.to_owned(), autotask: change(AUTOTASK), crm: change(CRM) }
+                    ToldField {
+                        field: watch.label.to_owned(),
+                        autotask: change(AUTOTASK),
+                        crm: change(CRM),
+                    }
                 })
                 .collect(),
             as_promised: paired && as_wanted,
             outcome: self.outcome.to_owned(),
-            why: explanation.decisions.iter().skip(self.decisions_before).map(in_words).collect(),
+            why: explanation
+                .decisions
+                .iter()
+                .skip(self.decisions_before)
+                .map(in_words)
+                .collect(),
         })
     }
 }
@@ -319,9 +449,21 @@ fn same(a: &Json, b: &Json) -> bool {
 }
 
 fn in_words(decision: &Decision) -> String {
-    let way = decision.to.as_ref().map_or_else(|| decision.from.clone(), |to| format!("{} → {to}", decision.from));
-    let fields: Vec<String> = decision.fields.iter().map(|field| format!("{} ({})", field.field, field.why)).collect();
+    let way = decision
+        .to
+        .as_ref()
+        .map_or_else(|| decision.from.clone(), |to| format!("{} → {to}", decision.from));
+    let fields: Vec<String> = decision
+        .fields
+        .iter()
+        .map(|field| format!("{} ({})", field.field, field.why))
+        .collect();
     let detail = [decision.note.clone(), fields.join(", ")];
     let detail: Vec<String> = detail.into_iter().filter(|text| !text.is_empty()).collect();
-    format!("{way}: {}{}{}", decision.reason, if detail.is_empty() { "" } else { ": " }, detail.join("; "))
+    format!(
+        "{way}: {}{}{}",
+        decision.reason,
+        if detail.is_empty() { "" } else { ": " },
+        detail.join("; ")
+    )
 }

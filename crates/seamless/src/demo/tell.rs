@@ -8,7 +8,13 @@ use super::story::{Change, Told, ToldField};
 use crate::output::{Output, Tone, clean, table};
 
 pub(crate) fn opening(records: usize, config: &Json, output: &Output) -> String {
-    let text = |path: &str| config.pointer(path).and_then(Json::as_str).unwrap_or_default().to_owned();
+    let text = |path: &str| {
+        config
+            .pointer(path)
+            .and_then(Json::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     format!(
         "{}\n  Two systems that have never met: Autotask ({}) and a small CRM ({}),\n  {records} accounts and contacts between them, some in both, all as messy as real ones. Both are simulated.\n\n",
         output.paint(Tone::Head, "The stage"),
@@ -37,7 +43,10 @@ pub(crate) fn first_load(run: &RunSummary, output: &Output) -> String {
 }
 
 pub(crate) fn scenes(told: &[Told], output: &Output) -> String {
-    let heading = output.paint(Tone::Head, "2  The host is stopped. People go to work in both systems; then it runs again");
+    let heading = output.paint(
+        Tone::Head,
+        "2  The host is stopped. People go to work in both systems; then it runs again",
+    );
     let mut text = format!("{heading}  (* edited by a person)\n\n");
     for scene in told {
         text += &one_scene(scene, output);
@@ -46,11 +55,23 @@ pub(crate) fn scenes(told: &[Told], output: &Output) -> String {
 }
 
 fn one_scene(scene: &Told, output: &Output) -> String {
-    let mark = if scene.as_promised { output.paint(Tone::Good, "✓") } else { output.paint(Tone::Bad, "✗") };
-    let outcome = if scene.as_promised { scene.outcome.clone() } else { format!("NOT as promised: {}", scene.outcome) };
+    let mark = if scene.as_promised {
+        output.paint(Tone::Good, "✓")
+    } else {
+        output.paint(Tone::Bad, "✗")
+    };
+    let outcome = if scene.as_promised {
+        scene.outcome.clone()
+    } else {
+        format!("NOT as promised: {}", scene.outcome)
+    };
     let mut rows = vec![vec![String::new(), "Autotask".to_owned(), "CRM".to_owned()]];
     rows.extend(scene.fields.iter().map(row));
-    let mut text = format!("{mark} {}  {}\n", output.paint(Tone::Head, &scene.title), output.paint(Tone::Dim, &scene.record));
+    let mut text = format!(
+        "{mark} {}  {}\n",
+        output.paint(Tone::Head, &scene.title),
+        output.paint(Tone::Dim, &scene.record)
+    );
     text += &table(&rows);
     text += &format!("  → {}\n", clean(&outcome));
     for why in &scene.why {
@@ -84,18 +105,32 @@ pub(crate) fn verdict(outcome: &Outcome, output: &Output) -> String {
     let head = output.paint(Tone::Head, "3  Once more, with nothing to do");
     let mut text = format!("{head}\n  {} write calls\n\n", outcome.idle_writes);
     if !outcome.parked_by_reason.is_empty() {
-        text += &format!("{}\n", output.paint(Tone::Head, format!("Set aside for a person ({})", outcome.parked)));
+        text += &format!(
+            "{}\n",
+            output.paint(Tone::Head, format!("Set aside for a person ({})", outcome.parked))
+        );
         for (reason, parked) in &outcome.parked_by_reason {
-            text += &format!("  {:>4}  {reason}, like {}: {}\n", parked.count, parked.record, clean(&parked.example));
+            text += &format!(
+                "  {:>4}  {reason}, like {}: {}\n",
+                parked.count,
+                parked.record,
+                clean(&parked.example)
+            );
         }
         text.push('\n');
     }
-    let tone = if outcome.kept_its_promise() { Tone::Good } else { Tone::Bad };
+    let tone = if outcome.kept_its_promise() {
+        Tone::Good
+    } else {
+        Tone::Bad
+    };
     let judged = format!(
         "{} duplicates, {} lost edits, {} echoes",
         outcome.duplicates, outcome.lost_edits, outcome.echo_writes
     );
-    let memory = outcome.peak_rss_mb.map_or_else(String::new, |mb| format!(", {mb:.0} MB of memory at most"));
+    let memory = outcome
+        .peak_rss_mb
+        .map_or_else(String::new, |mb| format!(", {mb:.0} MB of memory at most"));
     text += &format!(
         "{}\n  {} (counted by the sandbox, not by us)\n  {} created, {} updated, {} linked; {} calls to Autotask, {} to the CRM; {:.1} s{memory}\n",
         output.paint(Tone::Head, "The verdict"),
@@ -113,7 +148,10 @@ pub(crate) fn verdict(outcome: &Outcome, output: &Output) -> String {
 pub(crate) fn watching(config: &Json, kept: Option<&std::path::Path>, output: &Output) -> String {
     let admin = config["admin"]["url"].as_str().unwrap_or_default();
     let kept = kept.map_or_else(String::new, |file| {
-        format!("  seamless status --config {0}\n  seamless explain account crm:A000001 --config {0}\n", file.display())
+        format!(
+            "  seamless status --config {0}\n  seamless explain account crm:A000001 --config {0}\n",
+            file.display()
+        )
     });
     format!(
         "\n{}\n  Both systems are kept in step until Ctrl-C. Be one of the people:\n  \

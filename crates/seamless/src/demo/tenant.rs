@@ -23,7 +23,13 @@ pub(crate) struct Endpoints {
 impl Endpoints {
     /// From the sandbox's `GET /config`.
     pub(crate) fn of(config: &Json) -> Endpoints {
-        let text = |path: &str| config.pointer(path).and_then(Json::as_str).unwrap_or_default().to_owned();
+        let text = |path: &str| {
+            config
+                .pointer(path)
+                .and_then(Json::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         Endpoints {
             autotask_url: text("/autotask/url"),
             crm_url: text("/crm/url"),
@@ -31,7 +37,9 @@ impl Endpoints {
             secret: text("/autotask/secret"),
             integration_code: text("/autotask/integration_code"),
             token: text("/crm/token"),
-            owner_id: config["autotask"]["default_owner_id"].as_i64().unwrap_or_default(),
+            owner_id: config["autotask"]["default_owner_id"]
+                .as_i64()
+                .unwrap_or_default(),
         }
     }
 
@@ -55,7 +63,10 @@ pub(crate) fn write_tenant(dir: &Path, endpoints: &Endpoints) -> anyhow::Result<
         made.with_context(|| format!("cannot create {}", folder.display()))?;
     }
     private(&dir.join("secrets/autotask-secret"), &endpoints.secret)?;
-    private(&dir.join("secrets/autotask-integration-code"), &endpoints.integration_code)?;
+    private(
+        &dir.join("secrets/autotask-integration-code"),
+        &endpoints.integration_code,
+    )?;
     private(&dir.join("secrets/crm-token"), &endpoints.token)?;
     private(&dir.join("sandbox-crm.toml"), seamless_rest::SANDBOX_CRM)?;
     seamless_host::keys::generate(&dir.join("keys.json"))?;

@@ -18,7 +18,12 @@ pub(super) async fn check(config: &Config, offline: bool, output: &Output) -> an
 
 /// A wrong configuration comes before a system that does not answer: it has to be put right first.
 fn exit_of(report: &Report) -> Exit {
-    let errors = || report.findings.iter().filter(|finding| finding.level == Level::Error);
+    let errors = || {
+        report
+            .findings
+            .iter()
+            .filter(|finding| finding.level == Level::Error)
+    };
     if errors().any(|finding| finding.kind == Some(ErrorKind::Config)) {
         return Exit::Config;
     }
@@ -39,13 +44,20 @@ fn text(report: &Report, offline: bool, output: &Output) -> String {
             Level::Error => (Tone::Bad, "error  "),
         };
         let about = output.paint(Tone::Head, &finding.about);
-        text += &format!("{} {about}: {}\n", output.paint(tone, mark), clean(&finding.sentence));
+        text += &format!(
+            "{} {about}: {}\n",
+            output.paint(tone, mark),
+            clean(&finding.sentence)
+        );
     }
     let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
     let verdict = match (errors, warnings) {
         (0, 0) => output.paint(Tone::Good, "ready"),
         (0, _) => output.paint(Tone::Warn, format!("ready, with {warnings} warnings")),
-        _ => output.paint(Tone::Bad, format!("not ready: {errors} errors, {warnings} warnings")),
+        _ => output.paint(
+            Tone::Bad,
+            format!("not ready: {errors} errors, {warnings} warnings"),
+        ),
     };
     let without = if offline { " (no call was made)" } else { "" };
     text + &format!("\n{verdict}{without}\n")

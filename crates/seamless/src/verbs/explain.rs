@@ -7,8 +7,16 @@ use crate::exit::Exit;
 use crate::output::{Output, Tone, clean, table};
 use crate::plugins::plugins;
 
-pub(super) async fn explain(config: &Config, entity: &str, record: &str, output: &Output) -> anyhow::Result<Exit> {
-    let question = Question::Explain { entity: entity.to_owned(), record: record.to_owned() };
+pub(super) async fn explain(
+    config: &Config,
+    entity: &str,
+    record: &str,
+    output: &Output,
+) -> anyhow::Result<Exit> {
+    let question = Question::Explain {
+        entity: entity.to_owned(),
+        record: record.to_owned(),
+    };
     let Answer::Explanation(explanation) = ask(config, &plugins(), &question).await? else {
         anyhow::bail!("the running host answered another question; is it of another version?");
     };
@@ -35,10 +43,24 @@ fn text(explanation: &Explanation, output: &Output) -> String {
     if !explanation.fields.is_empty() {
         text += &format!("\n{}\n", output.paint(Tone::Head, "when last settled"));
         let there = explanation.linked_to.clone().unwrap_or_default();
-        let mut rows = vec![vec!["field".to_owned(), explanation.record.clone(), there, String::new()]];
+        let mut rows = vec![vec![
+            "field".to_owned(),
+            explanation.record.clone(),
+            there,
+            String::new(),
+        ]];
         for (name, state) in &explanation.fields {
-            let waits = state.waits.as_deref().map(|why| format!("waits: {}", clean(why))).unwrap_or_default();
-            rows.push(vec![name.clone(), half(state.here.as_ref()), half(state.there.as_ref()), waits]);
+            let waits = state
+                .waits
+                .as_deref()
+                .map(|why| format!("waits: {}", clean(why)))
+                .unwrap_or_default();
+            rows.push(vec![
+                name.clone(),
+                half(state.here.as_ref()),
+                half(state.there.as_ref()),
+                waits,
+            ]);
         }
         text += &table(&rows);
     }
@@ -57,7 +79,11 @@ fn told(decision: &Decision, output: &Output) -> String {
         Some(to) => format!("{} -> {to}", decision.from),
         None => decision.from.clone(),
     };
-    let note = if decision.note.is_empty() { String::new() } else { format!(": {}", clean(&decision.note)) };
+    let note = if decision.note.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", clean(&decision.note))
+    };
     let mut text = format!(
         "  {} {} {}{note}\n",
         output.paint(Tone::Dim, &decision.at),
@@ -65,7 +91,11 @@ fn told(decision: &Decision, output: &Output) -> String {
         output.paint(Tone::Dim, way)
     );
     for field in &decision.fields {
-        let loss = field.loss.as_deref().map(|loss| format!(", {loss}")).unwrap_or_default();
+        let loss = field
+            .loss
+            .as_deref()
+            .map(|loss| format!(", {loss}"))
+            .unwrap_or_default();
         text += &format!(
             "      {}: {} -> {} ({}{loss})\n",
             field.field,

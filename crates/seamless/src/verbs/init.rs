@@ -18,15 +18,18 @@ pub(super) fn write(file: &Path, tenant: &str, output: &Output) -> anyhow::Resul
     let text = TEMPLATE.replacen("tenant = \"example\"", &format!("tenant = {tenant:?}"), 1);
     Config::parse(&text, file)?;
     let shown = file.display().to_string();
-    let mut opened = std::fs::OpenOptions::new().write(true).create_new(true).open(file).map_err(|error| {
-        match error.kind() {
+    let mut opened = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(file)
+        .map_err(|error| match error.kind() {
             std::io::ErrorKind::AlreadyExists => {
-                let message = format!("{shown} exists already and is left as it is; name another file with --config");
+                let message =
+                    format!("{shown} exists already and is left as it is; name another file with --config");
                 Error::new(ErrorKind::Refused, message)
             }
             _ => Error::config(format!("cannot write {shown}: {error}")),
-        }
-    })?;
+        })?;
     opened.write_all(text.as_bytes())?;
     let next = [
         format!("edit {shown}: the systems' addresses and users, and the syncs"),
@@ -82,20 +85,37 @@ fn described(field: &LiveField, side: &LiveSide) -> String {
     facts.extend(info.required.then(|| "required".to_owned()));
     facts.extend(info.read_only.then(|| "read-only".to_owned()));
     let mapped = field.canonical.as_deref().unwrap_or("not mapped");
-    let mut text = format!("#   {} -> {mapped} ({})\n", clean(&info.name), clean(&facts.join(", ")));
+    let mut text = format!(
+        "#   {} -> {mapped} ({})\n",
+        clean(&info.name),
+        clean(&facts.join(", "))
+    );
     let Some(options) = &info.options else { return text };
     for option in options {
         let inactive = if option.active { "" } else { " (inactive)" };
-        text += &format!("#       {} = {}{inactive}\n", option.value.to_json(), clean(&option.label));
+        text += &format!(
+            "#       {} = {}{inactive}\n",
+            option.value.to_json(),
+            clean(&option.label)
+        );
     }
     if let Some(canonical) = &field.canonical {
         let pairs: Vec<String> = options
             .iter()
             .filter(|option| option.active)
-            .map(|option| format!("[{:?}, {}]", canonical_option(&option.label), option.value.to_json()))
+            .map(|option| {
+                format!(
+                    "[{:?}, {}]",
+                    canonical_option(&option.label),
+                    option.value.to_json()
+                )
+            })
             .collect();
         let pairs = pairs.join(", ");
-        text += &format!("#       [syncs.{}.map.{}]\n#       {canonical:?} = {{ options = {{ pairs = [{pairs}] }} }}\n", side.sync, side.system);
+        text += &format!(
+            "#       [syncs.{}.map.{}]\n#       {canonical:?} = {{ options = {{ pairs = [{pairs}] }} }}\n",
+            side.sync, side.system
+        );
     }
     text
 }
@@ -103,7 +123,9 @@ fn described(field: &LiveField, side: &LiveSide) -> String {
 /// A label as canonical options are spelled.
 fn canonical_option(label: &str) -> String {
     let lower = label.to_lowercase();
-    let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    let words = lower
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join("_")
 }
 

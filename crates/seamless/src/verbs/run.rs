@@ -15,7 +15,10 @@ use crate::plugins::plugins;
 pub(super) async fn run(config: Config, once: bool, accept: bool, output: &Output) -> anyhow::Result<Exit> {
     let host = Host::open(config, plugins()).await?;
     let mode = if once { RunMode::Once } else { RunMode::Forever };
-    let options = RunOptions { mode, accept_first_merge: accept };
+    let options = RunOptions {
+        mode,
+        accept_first_merge: accept,
+    };
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let shutdown = async move {
@@ -34,7 +37,11 @@ pub(super) async fn run(config: Config, once: bool, accept: bool, output: &Outpu
         false => host.run(options, &Silent, shutdown).await?,
     };
     output.print(&summary, || text(&summary, output))?;
-    Ok(if summary.needs_attention() { Exit::Attention } else { Exit::Done })
+    Ok(if summary.needs_attention() {
+        Exit::Attention
+    } else {
+        Exit::Done
+    })
 }
 
 /// A bar on stderr.
@@ -50,7 +57,8 @@ impl Bar {
 }
 
 fn spinner() -> ProgressStyle {
-    ProgressStyle::with_template("{spinner} {elapsed} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner())
+    ProgressStyle::with_template("{spinner} {elapsed} {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
 fn bar() -> ProgressStyle {
@@ -62,16 +70,32 @@ fn bar() -> ProgressStyle {
 impl Progress for Bar {
     fn update(&self, now: &Snapshot) {
         let count = |name: &str| now.counters.get(name).copied().unwrap_or(0);
-        let trouble = now.troubles.iter().next().map(|(worker, error)| format!(" · {worker}: {}", clean(error)));
+        let trouble = now
+            .troubles
+            .iter()
+            .next()
+            .map(|(worker, error)| format!(" · {worker}: {}", clean(error)));
         let trouble = trouble.unwrap_or_default();
         let message = match now.phase {
             Phase::Connecting => "connecting".to_owned(),
-            Phase::Reading => format!("reading: {} records, {} new or changed", count("read"), count("published")),
+            Phase::Reading => format!(
+                "reading: {} records, {} new or changed",
+                count("read"),
+                count("published")
+            ),
             Phase::Applying if now.queued == 0 && now.open_intents > 0 => {
-                format!("waiting to learn what became of {} calls whose answers were lost", now.open_intents)
+                format!(
+                    "waiting to learn what became of {} calls whose answers were lost",
+                    now.open_intents
+                )
             }
             Phase::Applying | Phase::Running => {
-                format!("{} created, {} updated, {} linked", count("created"), count("updated"), count("linked"))
+                format!(
+                    "{} created, {} updated, {} linked",
+                    count("created"),
+                    count("updated"),
+                    count("linked")
+                )
             }
         };
         let applying = now.phase == Phase::Applying && now.queued > 0;
@@ -105,7 +129,12 @@ fn text(summary: &RunSummary, output: &Output) -> String {
         (false, true) => output.paint(Tone::Good, "everything is in step"),
         (false, false) => output.paint(Tone::Warn, "records keep changing; the next run goes on"),
     };
-    let mut text = format!("{}{end} ({} pairs, {:.1} s)\n", table(&rows), summary.linked, summary.seconds);
+    let mut text = format!(
+        "{}{end} ({} pairs, {:.1} s)\n",
+        table(&rows),
+        summary.linked,
+        summary.seconds
+    );
     for (count, what) in [
         (summary.parked, "set aside for a person"),
         (summary.write_backs_parked, "ids that cannot be written back"),
@@ -113,7 +142,10 @@ fn text(summary: &RunSummary, output: &Output) -> String {
         (summary.waiting, "waiting for their parents"),
     ] {
         if count > 0 {
-            text += &format!("{} {what}; see `seamless status --parked`\n", output.paint(Tone::Warn, count));
+            text += &format!(
+                "{} {what}; see `seamless status --parked`\n",
+                output.paint(Tone::Warn, count)
+            );
         }
     }
     text

@@ -24,7 +24,11 @@ pub(super) async fn status(config: &Config, parked: Option<usize>, output: &Outp
         document["records"] = json!(records);
     }
     output.print(&document, || text(&status, records.as_deref(), output))?;
-    Ok(if status.needs_attention() { Exit::Attention } else { Exit::Done })
+    Ok(if status.needs_attention() {
+        Exit::Attention
+    } else {
+        Exit::Done
+    })
 }
 
 fn text(status: &Status, records: Option<&[ParkedRecord]>, output: &Output) -> String {
@@ -33,7 +37,11 @@ fn text(status: &Status, records: Option<&[ParkedRecord]>, output: &Output) -> S
         (false, true) => "no host is running".to_owned(),
         (false, false) => "nothing has been synced yet".to_owned(),
     };
-    let mut text = format!("{} ({}): {state}\n", output.paint(Tone::Head, &status.tenant), status.environment);
+    let mut text = format!(
+        "{} ({}): {state}\n",
+        output.paint(Tone::Head, &status.tenant),
+        status.environment
+    );
     for sync in &status.syncs {
         text += &format!("\n{} {}\n", output.paint(Tone::Head, &sync.name), sync.flow);
         let mut rows = vec![vec!["pairs".to_owned(), sync.linked.to_string()]];
@@ -44,12 +52,24 @@ fn text(status: &Status, records: Option<&[ParkedRecord]>, output: &Output) -> S
         };
         add(sync.waiting, "waiting for their parents".to_owned());
         add(sync.write_backs, "ids to be written back".to_owned());
-        add(sync.first_merge_overwrites, "overwritten when first linked".to_owned());
+        add(
+            sync.first_merge_overwrites,
+            "overwritten when first linked".to_owned(),
+        );
         for (reason, count) in &sync.parked {
-            add(*count, format!("set aside: {}", reason.replace('_', " ").replacen("parked ", "", 1)));
+            add(
+                *count,
+                format!(
+                    "set aside: {}",
+                    reason.replace('_', " ").replacen("parked ", "", 1)
+                ),
+            );
         }
         for (reason, count) in &sync.write_backs_parked {
-            add(*count, format!("ids that cannot be written back: {}", clean(reason)));
+            add(
+                *count,
+                format!("ids that cannot be written back: {}", clean(reason)),
+            );
         }
         text += &table(&rows);
     }
@@ -57,11 +77,25 @@ fn text(status: &Status, records: Option<&[ParkedRecord]>, output: &Output) -> S
     let mut rows = Vec::new();
     for (system, queue) in &status.queues {
         let dead: u64 = queue.dead_letters.values().sum();
-        let dead = if dead > 0 { format!("{dead} cannot be opened") } else { String::new() };
-        rows.push(vec![format!("messages for {system}"), queue.depth.to_string(), dead]);
+        let dead = if dead > 0 {
+            format!("{dead} cannot be opened")
+        } else {
+            String::new()
+        };
+        rows.push(vec![
+            format!("messages for {system}"),
+            queue.depth.to_string(),
+            dead,
+        ]);
     }
-    rows.push(vec!["writes without an answer yet".to_owned(), status.open_intents.to_string()]);
-    rows.push(vec!["records to look at again".to_owned(), status.hints.to_string()]);
+    rows.push(vec![
+        "writes without an answer yet".to_owned(),
+        status.open_intents.to_string(),
+    ]);
+    rows.push(vec![
+        "records to look at again".to_owned(),
+        status.hints.to_string(),
+    ]);
     text += &table(&rows);
     text += &format!("\n{}\n", output.paint(Tone::Head, "read up to"));
     let cursor = |cursor: &seamless_host::CursorStatus| {
@@ -70,18 +104,31 @@ fn text(status: &Status, records: Option<&[ParkedRecord]>, output: &Output) -> S
             (None, 0) => "not yet".to_owned(),
             (None, _) => "all of it, every time".to_owned(),
         };
-        vec![format!("{} {}", cursor.system, cursor.entity), at, format!("{} polls", cursor.polls)]
+        vec![
+            format!("{} {}", cursor.system, cursor.entity),
+            at,
+            format!("{} polls", cursor.polls),
+        ]
     };
     text += &table(&status.cursors.iter().map(cursor).collect::<Vec<_>>());
     for (worker, error) in &status.troubles {
-        text += &format!("\n{} {worker}: {}\n", output.paint(Tone::Bad, "trouble:"), clean(error));
+        text += &format!(
+            "\n{} {worker}: {}\n",
+            output.paint(Tone::Bad, "trouble:"),
+            clean(error)
+        );
     }
     match records {
         Some([]) => text += "\nnothing is set aside or waiting\n",
         Some(records) => {
             text += &format!("\n{}\n", output.paint(Tone::Head, "set aside or waiting"));
             for record in records {
-                text += &format!("  {} {}: {}\n", record.sync, output.paint(Tone::Warn, &record.record), clean(&record.sentence));
+                text += &format!(
+                    "  {} {}: {}\n",
+                    record.sync,
+                    output.paint(Tone::Warn, &record.record),
+                    clean(&record.sentence)
+                );
                 if !record.candidates.is_empty() {
                     text += &format!("    candidates: {}\n", record.candidates.join(", "));
                 }

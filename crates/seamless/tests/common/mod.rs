@@ -1,4 +1,5 @@
 //! The real binary against the sandbox on loopback.
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -20,7 +21,14 @@ impl Tenant {
         let tenant = Tenant { dir, sandbox };
         std::fs::write(tenant.path("crm.toml"), seamless_rest::SANDBOX_CRM).unwrap();
         tenant.configure(|text| text);
-        let made = tenant.run(&["keys", "generate", "--out", tenant.path("keys.json").to_str().unwrap()]).await;
+        let made = tenant
+            .run(&[
+                "keys",
+                "generate",
+                "--out",
+                tenant.path("keys.json").to_str().unwrap(),
+            ])
+            .await;
         assert!(made.status.success(), "{}", text(&made.stderr));
         tenant
     }
@@ -94,7 +102,10 @@ patience_secs = 3
 
 /// Runs a command to its end off the test's own thread.
 pub(crate) async fn finish(mut command: Command) -> Output {
-    tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+    tokio::task::spawn_blocking(move || command.output())
+        .await
+        .unwrap()
+        .unwrap()
 }
 
 pub(crate) fn text(bytes: &[u8]) -> String {

@@ -21,7 +21,7 @@ impl Applier {
         let wait = if items.is_empty() { wait } else { Duration::ZERO };
         let deliveries = self.consumer.receive(room, wait).await?;
         let mut taken = items.len() + deliveries.len();
-        let mut dead = Vec::new();
+        let (mut dead, mut unreadable) = (Vec::new(), Vec::new());
         for delivery in deliveries {
             if delivery.delivery_count > 4 && self.engine.mistakes.has(Mistake::DropAfterFour) {
                 let receipt = self.engine.commit(Vec::new()).await?;
@@ -31,10 +31,14 @@ impl Applier {
             match self.open(&delivery) {
                 Ok(change) => self.join(&mut items, delivery, change)?,
                 Err(error) if error.kind == ErrorKind::Config => return Err(error),
-                Err(error) => dead.push(Settlement::DeadLetter(delivery.lock, reason_of(&error))),
+                Err(error) => {
+                    unreadable.push(delivery.id);
+                    dead.push(Settlement::DeadLetter(delivery.lock, reason_of(&error)));
+                }
             }
         }
         if !dead.is_empty() {
+            self.engine.look_at_records_of(&unreadable).await?;
             tracing::error!(count = dead.len(), "messages cannot be opened and were set aside; see `seamless status`");
             self.consumer.settle(dead).await?;
         }

@@ -13,7 +13,7 @@ use crate::pipeline::ledger::Reason;
 use crate::pipeline::matching::{self, Candidate, RuleOutcome};
 use crate::pipeline::mistakes::Mistake;
 use crate::pipeline::spec::{MatchRule, SyncSpec};
-use crate::pipeline::state::{ClaimHolder, Intent, Link, RecordKey, Rows};
+use crate::pipeline::state::{ClaimHolder, Intent, Link, Parked, RecordKey, Rows};
 use crate::record::{RecordId, SyncId};
 use crate::value::Value;
 
@@ -200,6 +200,7 @@ impl Taken {
         let mut rows: Vec<RowKey> = keys.iter().map(|key| key.row(Table::Link)).collect();
         let claim = |key: &RecordKey| RowKey::new(Table::Claim, engine.record_claim(sync, key.side, &key.id));
         rows.extend(keys.iter().map(claim));
+        rows.extend(keys.iter().map(|key| key.row(Table::Parked)));
         let found = engine.store.get(&rows).await?;
         let mut taken = Taken { linked: BTreeMap::new(), intended: BTreeSet::new() };
         for (at, key) in keys.iter().enumerate() {
@@ -211,6 +212,12 @@ impl Taken {
             if let Some(row) = &found[at]
                 && let ClaimHolder::Intent(_) = Rows::plain(&rows[at], row)?
                 && !engine.mistakes.has(Mistake::OpenIntentNoClaim)
+            {
+                taken.intended.insert(key.clone());
+            }
+            let at = at + keys.len();
+            if let Some(row) = &found[at]
+                && engine.typed().sealed::<Parked>(&rows[at], row)?.reason.awaits_person()
             {
                 taken.intended.insert(key.clone());
             }
@@ -257,7 +264,7 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
         let key = there(named);
         if taken.linked.contains_key(&key) || named.xref.as_ref().is_some_and(|xref| *xref != item.key.id.0) {
             let sentence = format!(
-                "its cross-reference names {}, which belongs to another record: probably a copy made by a person; clear the field, or link it by hand",
+                "its cross-reference names {}, which belongs to another record: probably a copy made by a person; clear the field in one of the two",
                 named.id
             );
             item.park(engine, Reason::ParkedCopiedReference, sentence, vec![key]);

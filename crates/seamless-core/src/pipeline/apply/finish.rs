@@ -7,7 +7,7 @@ use super::item::{End, Item};
 use crate::contract::{Expect, MessageId, Op, RowKey, Scan, Table};
 use crate::error::{ErrorKind, Result};
 use crate::mapping::Observed;
-use crate::pipeline::ledger::{Entry, EntryField, Reason};
+use crate::pipeline::ledger::{Entry, Reason};
 use crate::pipeline::merge::{Base, FieldWrite, Half, Why};
 use crate::pipeline::mistakes::Mistake;
 use crate::pipeline::spec::SyncSpec;
@@ -118,10 +118,6 @@ pub(super) fn entries_of(item: &Item, now: Timestamp) -> Vec<Entry> {
         add(&mut entries, Reason::ReferencePending, note);
     }
     entries
-}
-
-pub(super) fn entry_field(write: &FieldWrite) -> EntryField {
-    EntryField { why: write.why, before: write.before.clone(), after: write.predicted.clone(), loss: write.loss }
 }
 
 fn outcome_of(engine: &Engine, item: &mut Item, parked: Option<Parked>, entries: Vec<Entry>) -> Outcome {
@@ -374,15 +370,21 @@ pub(crate) async fn wake_ops(engine: &Engine, linked: &[RecordKey]) -> Result<BT
             continue;
         }
         if row.is_some() {
-            let scan = Scan { table: Table::Waiting, prefix: anchor.key.clone(), after: Some(anchor.key.clone()), limit: 10_000 };
-            for (key, child_row) in engine.store.scan(&scan).await? {
-                let key = RowKey::new(Table::Waiting, key);
-                let child: RecordKey = Rows::plain(&key, &child_row)?;
-                let sync = engine.sync(&child.sync)?;
-                let target = &sync.side(child.side.other()).system;
-                ops.push(Op::Delete { key, expect: Expect::Version(child_row.version) });
-                let hint = Hint { record: child.clone() };
-                ops.push(Rows::put_plain(hint_row(target, engine.clock.now(), &child), Expect::Any, &hint)?);
+            let mut after = anchor.key.clone();
+            loop {
+                let scan = Scan { table: Table::Waiting, prefix: anchor.key.clone(), after: Some(after), limit: 1_000 };
+                let children = engine.store.scan(&scan).await?;
+                let Some((last, _)) = children.last() else { break };
+                after = last.clone();
+                for (key, child_row) in children {
+                    let key = RowKey::new(Table::Waiting, key);
+                    let child: RecordKey = Rows::plain(&key, &child_row)?;
+                    let sync = engine.sync(&child.sync)?;
+                    let target = &sync.side(child.side.other()).system;
+                    ops.push(Op::Delete { key, expect: Expect::Version(child_row.version) });
+                    let hint = Hint { record: child.clone() };
+                    ops.push(Rows::put_plain(hint_row(target, engine.clock.now(), &child), Expect::Any, &hint)?);
+                }
             }
             ops.push(Op::Delete { key: anchor, expect: expect_of(row.as_ref()) });
         } else {

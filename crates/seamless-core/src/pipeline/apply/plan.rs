@@ -58,7 +58,7 @@ async fn read_targets(engine: &Engine, items: &mut [Item]) -> Result<()> {
             item.target = found.remove(&id);
             if item.target.is_none() {
                 let sentence = format!(
-                    "its counterpart {id} no longer exists there, or is not visible any more; restore it, or unlink the two"
+                    "its counterpart {id} no longer exists there, or is not visible any more; restore it, or give the API user the right to see it"
                 );
                 let key = RecordKey::new(&item.sync.id, item.other(), &id);
                 item.park(engine, Reason::ParkedCounterpartGone, sentence, vec![key]);

@@ -11,7 +11,7 @@ use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::mapping::Observed;
 use crate::pipeline::Engine;
 use crate::pipeline::claims::Held;
-use crate::pipeline::ledger::{Entry, Reason};
+use crate::pipeline::ledger::{Entry, EntryField, Reason};
 use crate::pipeline::merge::Why;
 use crate::pipeline::mistakes::Mistake;
 use crate::pipeline::spec::SyncSpec;
@@ -308,7 +308,7 @@ fn landing(engine: &Engine, item: &Item, job: Job, id: RecordId, readback: Optio
         .writes
         .iter()
         .filter(|(_, write)| write.why != Why::Passenger)
-        .map(|(name, write)| (name.clone(), super::finish::entry_field(write)))
+        .map(|(name, write)| (name.clone(), EntryField::of(write)))
         .collect();
     entries.push(Entry { fields, ..Entry::new(now, &item.key, reason, "").other(&id) });
     let counter = if created { &engine.counters.created } else { &engine.counters.updated };
