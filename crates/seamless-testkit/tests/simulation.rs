@@ -1,6 +1,6 @@
 //! The simulation: fresh code, ten thousand seeds; planted mistakes, all found; one seed, one trace.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use seamless_core::pipeline::{Mistake, Mistakes};
@@ -89,17 +89,17 @@ fn first_failures(seeds: std::ops::Range<u64>, mistakes: Mistakes, enough: usize
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end || failures.lock().unwrap().len() >= enough {
+                    if seed >= seeds.end || failures.lock().unwrap_or_else(PoisonError::into_inner).len() >= enough {
                         break;
                     }
                     if let Some(violation) = sim::run(seed, mistakes).violation {
-                        failures.lock().unwrap().push((seed, violation.to_string()));
+                        failures.lock().unwrap_or_else(PoisonError::into_inner).push((seed, violation.to_string()));
                     }
                 }
             });
         }
     });
-    let mut failures = failures.into_inner().unwrap();
+    let mut failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
     failures.sort();
     failures
 }

@@ -17,12 +17,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::mapping::Observed;
 use crate::record::{NativeRecord, Stamp, SystemId};
 
+/// The syncs that want an entity, and on which side of them it is.
+type Routes = Vec<(Arc<SyncSpec>, Side)>;
+
 /// Reads one native entity of one system for all syncs that want it.
 pub struct Poller {
     engine: Arc<Engine>,
     system: SystemId,
     entity: String,
-    routes: Vec<(Arc<SyncSpec>, Side)>,
+    routes: Routes,
     claimant: Claimant,
     lease: Option<Held>,
 }
@@ -54,7 +57,7 @@ const PAGE: usize = 500;
 impl Poller {
     /// The pollers that a host needs: one for each system and native entity from which some sync flows.
     pub fn all(engine: &Arc<Engine>) -> Vec<Poller> {
-        let mut routes: BTreeMap<(SystemId, String), Vec<(Arc<SyncSpec>, Side)>> = BTreeMap::new();
+        let mut routes: BTreeMap<(SystemId, String), Routes> = BTreeMap::new();
         for sync in engine.syncs.values() {
             for side in Side::BOTH {
                 let flows = sync.direction.flows_from(side)
@@ -380,7 +383,7 @@ impl Known {
             }
         }
         let mut known = Vec::with_capacity(keys.len());
-        for index in 0..keys.len() {
+        for (index, link) in links.into_iter().enumerate() {
             let at = index * 5;
             let parked = match &found[at + 2] {
                 Some(row) => Some(engine.typed().sealed(&rows[at + 2], row)?),
@@ -391,7 +394,7 @@ impl Known {
                 track: optional(&rows[at], &found[at])?,
                 track_expect: expect_of(found[at].as_ref()),
                 pair: pairs.remove(&index),
-                link: links[index].clone(),
+                link,
                 writes_back: found[at + 3].is_some(),
                 parked,
                 intent_open: matches!(claim, Some(ClaimHolder::Intent(_))),

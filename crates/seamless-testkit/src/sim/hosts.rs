@@ -19,7 +19,7 @@ use super::checks::{self, Violation};
 use super::executor::{Executor, Sim};
 use super::plan::Plan;
 use super::rng::{Rng, SharedRng};
-use super::world::{Connector, STALE_READ_MAX, World, capabilities};
+use super::world::{Connector, Edit, STALE_READ_MAX, World, capabilities};
 use super::Outcome;
 
 /// Longest run before a lack of rest counts as a failure, in steps after the faults stopped.
@@ -29,6 +29,9 @@ const CALM_TIME_MAX: Duration = Duration::from_secs(120);
 
 const SYSTEMS: [&str; 2] = ["psa", "crm"];
 
+/// Finished polls by system and entity.
+type Polls = BTreeMap<(String, String), u64>;
+
 struct Run {
     plan: Arc<Plan>,
     mistakes: Mistakes,
@@ -37,8 +40,7 @@ struct Run {
     store: Arc<MemoryStore>,
     bus: Arc<MemoryBus>,
     keys: Arc<Keyset>,
-    /// Finished polls by system and entity.
-    polls: Arc<Mutex<BTreeMap<(String, String), u64>>>,
+    polls: Arc<Mutex<Polls>>,
 }
 
 pub(super) fn simulate(plan: Plan, mistakes: Mistakes, keep_trace: bool) -> Outcome {
@@ -67,7 +69,7 @@ pub(super) fn simulate(plan: Plan, mistakes: Mistakes, keep_trace: bool) -> Outc
     run.populate(&mut rng);
     let mut executor = Executor::new(run.sim.clone());
     for host in 0..run.plan.hosts {
-        run.start(&mut executor, host, rng.next());
+        run.start(&mut executor, host, rng.draw());
     }
     let crashes = run.storm(&mut executor, &mut rng);
     let violation = run.violation().or_else(|| run.come_to_rest(&mut executor, &mut rng));
@@ -123,7 +125,7 @@ impl Run {
             let due: Vec<usize> = restarts.iter().filter(|(at, _)| *at <= now).map(|(_, host)| *host).collect();
             restarts.retain(|(at, _)| *at > now);
             for host in due {
-                self.start(executor, host, rng.next());
+                self.start(executor, host, rng.draw());
             }
             if !executor.step() {
                 // Every host is down: time goes on until one comes back.
@@ -132,7 +134,7 @@ impl Run {
             }
         }
         for (_, host) in restarts {
-            self.start(executor, host, rng.next());
+            self.start(executor, host, rng.draw());
         }
         crashes
     }
@@ -141,7 +143,7 @@ impl Run {
     fn come_to_rest(&self, executor: &mut Executor, _: &mut Rng) -> Option<Violation> {
         self.sim.state().calm = true;
         let started = (executor.steps(), self.sim.now());
-        let mut quiet_since: Option<(u64, BTreeMap<(String, String), u64>)> = None;
+        let mut quiet_since: Option<(u64, Polls)> = None;
         loop {
             for _ in 0..200 {
                 executor.step();
@@ -184,11 +186,11 @@ impl Run {
         }
     }
 
-    fn polls(&self) -> BTreeMap<(String, String), u64> {
+    fn polls(&self) -> Polls {
         self.polls.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn polled_since(&self, before: &BTreeMap<(String, String), u64>, times: u64) -> bool {
+    fn polled_since(&self, before: &Polls, times: u64) -> bool {
         let now = self.polls();
         // Two entities of two systems.
         now.len() == 4 && now.iter().all(|(key, count)| *count >= before.get(key).copied().unwrap_or(0) + times)
@@ -279,7 +281,8 @@ impl Run {
             let parent = pick(&world, side, "account", rng);
             if let Some(parent) = parent.filter(|parent| *parent != id) {
                 let value = Value::from(parent.to_string().as_str());
-                world.edit(side, "account", id, "parent", value, now, Duration::ZERO, &self.plan);
+                let edit = Edit { entity: "account".into(), id, field: "parent".into(), value, stamp: now };
+                world.edit(side, edit, Duration::ZERO, &self.plan);
             }
         }
     }
@@ -333,7 +336,8 @@ impl Run {
         self.sim.note(|| {
             format!("person edits {entity} {side}/{id} {field}={}", value.to_plain().unwrap_or_default())
         });
-        world.edit(side, entity, id, field, value, now, delay, &self.plan);
+        let edit = Edit { entity: entity.to_owned(), id, field: field.to_owned(), value, stamp: now };
+        world.edit(side, edit, delay, &self.plan);
     }
 
     fn engine_parts(&self) -> checks::Parts {

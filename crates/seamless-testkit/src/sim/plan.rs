@@ -88,8 +88,8 @@ impl Plan {
             few_values: rng.per_mille(400) || clustered,
             clear_xrefs: rng.per_mille(50),
             twins: *rng.pick(&[0, 100, 400]).unwrap_or(&100),
-            page: rng.between(2, 6) as usize,
-            poll_every: millis(*rng.pick(&[20, 60, 150]).unwrap_or(&40)),
+            page: rng.between(3, 8) as usize,
+            poll_every: millis(*rng.pick(&[30, 80, 200]).unwrap_or(&40)),
         }
     }
 }

@@ -45,7 +45,7 @@ pub(super) struct System {
     /// Ghosts: calls that land later.
     ghosts: Vec<(Duration, Landing)>,
     /// People's edits that are committed later, with their earlier stamp.
-    late: Vec<(Duration, Late)>,
+    late: Vec<(Duration, Edit)>,
 }
 
 #[derive(Clone)]
@@ -55,13 +55,15 @@ struct Landing {
     sent: Duration,
 }
 
+/// A person's edit of one field.
 #[derive(Clone)]
-struct Late {
-    entity: String,
-    id: u64,
-    field: String,
-    value: Value,
-    stamp: Duration,
+pub(super) struct Edit {
+    pub(super) entity: String,
+    pub(super) id: u64,
+    pub(super) field: String,
+    pub(super) value: Value,
+    /// When it was made; it may land later.
+    pub(super) stamp: Duration,
 }
 
 /// A record with its history.
@@ -135,27 +137,16 @@ impl World {
     }
 
     /// A person edits one field; it may become visible later, under its earlier stamp.
-    pub(super) fn edit(
-        &mut self,
-        system: usize,
-        entity: &str,
-        id: u64,
-        field: &str,
-        value: Value,
-        now: Duration,
-        delay: Duration,
-        plan: &Plan,
-    ) {
-        let late =
-            Late { entity: entity.to_owned(), id, field: field.to_owned(), value, stamp: now };
+    pub(super) fn edit(&mut self, system: usize, edit: Edit, delay: Duration, plan: &Plan) {
         if delay.is_zero() {
-            self.land_edit(system, late, now, plan);
+            let now = edit.stamp;
+            self.land_edit(system, edit, now, plan);
         } else {
-            self.systems[system].late.push((now + delay, late));
+            self.systems[system].late.push((edit.stamp + delay, edit));
         }
     }
 
-    fn land_edit(&mut self, system: usize, late: Late, now: Duration, plan: &Plan) {
+    fn land_edit(&mut self, system: usize, late: Edit, now: Duration, plan: &Plan) {
         let Some(record) = self.systems[system].tables.get_mut(&late.entity).and_then(|table| table.get_mut(&late.id)) else {
             return;
         };
