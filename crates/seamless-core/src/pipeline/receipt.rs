@@ -3,7 +3,11 @@
 use crate::contract::{Op, StateStore};
 use crate::error::Result;
 
-/// Proof that a state commit returned. Only [`commit_with_receipt`] makes one, so that "settle before apply" does not compile.
+/// Proof that a state commit returned. Only [`commit_with_receipt`] makes one, so that "settle before apply" does not compile:
+///
+/// ```compile_fail
+/// let receipt = seamless_core::pipeline::CommitReceipt { version: 1 };
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct CommitReceipt {
     version: u64,

@@ -49,7 +49,7 @@ pub struct ApplyStep {
 }
 
 const BATCH_MIN: usize = 8;
-const BATCH_MAX: usize = 500;
+const BATCH_MAX: usize = 200;
 /// A step that takes longer makes the batch smaller, a quicker one larger: claims, locks and reads must stay fresh.
 const STEP_GOAL: Duration = Duration::from_millis(1_500);
 

@@ -1,0 +1,178 @@
+//! The merge, case by case: what each side held, what it holds now, and what follows (R3, R4).
+
+use std::collections::BTreeMap;
+
+use seamless_core::mapping::{FieldMapping, Observed, SideMapping};
+use seamless_core::pipeline::{
+    Base, Direction, EntityModel, FieldSpec, Half, MergeInput, Mistakes, SideSpec, SyncSpec, Why, merge,
+};
+use seamless_core::{Capabilities, Fields, RecordId, Side, SyncId, SystemId, Value};
+
+/// One field, seen from side B as the source: base (A, B), now (A, B), who owns it, which way it flows.
+struct Case {
+    name: &'static str,
+    base: Option<(Slot, Slot)>,
+    now: (&'static str, &'static str),
+    owner: Side,
+    direction: Direction,
+    expected: Expected,
+}
+
+#[derive(Clone, Copy)]
+enum Slot {
+    Is(&'static str),
+    Cleared,
+}
+
+/// What is written to A, the halves afterwards, and whether A's own message is asked for.
+struct Expected {
+    written: Option<(&'static str, Why)>,
+    halves: Option<(Slot, Slot)>,
+    hint: bool,
+}
+
+const CLEARED: Slot = Slot::Cleared;
+
+fn is(text: &'static str) -> Slot {
+    Slot::Is(text)
+}
+
+#[test]
+fn one_field_in_every_situation() {
+    let nothing = |halves| Expected { written: None, halves, hint: false };
+    let writes = |value, why, half| Expected { written: Some((value, why)), halves: Some(half), hint: false };
+    let two_way = |name, base, now, owner, expected| Case { name, base, now, owner, direction: Direction::TwoWay, expected };
+    let settled = Some((is("x"), is("x")));
+    let cases = [
+        two_way("nobody changed", settled, ("x", "x"), Side::A, nothing(settled)),
+        two_way("source changed", settled, ("x", "y"), Side::A, writes("y", Why::SourceChanged, (is("y"), is("y")))),
+        two_way(
+            "target changed: its own message carries it",
+            settled,
+            ("y", "x"),
+            Side::A,
+            Expected { written: None, halves: settled, hint: true },
+        ),
+        two_way("both changed to the same", settled, ("y", "y"), Side::A, nothing(Some((is("y"), is("y"))))),
+        two_way("both changed, source owns", settled, ("a", "b"), Side::B, writes("b", Why::ConflictWon, (is("b"), is("b")))),
+        two_way(
+            "both changed, target owns: the loser's half is its value, the winner's is cleared",
+            settled,
+            ("a", "b"),
+            Side::A,
+            Expected { written: None, halves: Some((CLEARED, is("b"))), hint: true },
+        ),
+        two_way(
+            "a cleared half is dirty whatever its value",
+            Some((is("b"), CLEARED)),
+            ("b", "x"),
+            Side::A,
+            writes("x", Why::SourceChanged, (is("x"), is("x"))),
+        ),
+        two_way("a truncation is no change", Some((is("abcde"), is("abcdefgh"))), ("abcde", "abcdefgh"), Side::A, nothing(Some((is("abcde"), is("abcdefgh"))))),
+        two_way("first link, equal up to truncation", None, ("abcde", "abcdefgh"), Side::A, nothing(Some((is("abcde"), is("abcdefgh"))))),
+        two_way("first link, target empty", None, ("", "b"), Side::A, writes("b", Why::FilledEmpty, (is("b"), is("b")))),
+        two_way(
+            "first link, source empty: the target's own message fills it",
+            None,
+            ("a", ""),
+            Side::B,
+            Expected { written: None, halves: Some((CLEARED, is(""))), hint: true },
+        ),
+        two_way("first link, they differ, source owns", None, ("a", "b"), Side::B, writes("b", Why::FirstMergeOverwrite, (is("b"), is("b")))),
+        two_way("a longer text is written as far as it fits", settled, ("x", "abcdefgh"), Side::A, writes("abcde", Why::SourceChanged, (is("abcde"), is("abcdefgh")))),
+        Case {
+            name: "one-way: a hand edit in the target stays until the source changes that field",
+            base: settled,
+            now: ("hand", "x"),
+            owner: Side::B,
+            direction: Direction::BToA,
+            expected: nothing(settled),
+        },
+        Case {
+            name: "one-way: the source owns, whatever the owner says",
+            base: settled,
+            now: ("hand", "y"),
+            owner: Side::A,
+            direction: Direction::BToA,
+            expected: writes("y", Why::ConflictWon, (is("y"), is("y"))),
+        },
+        Case {
+            name: "one-way: nothing flows against the direction",
+            base: settled,
+            now: ("x", "y"),
+            owner: Side::A,
+            direction: Direction::AToB,
+            expected: nothing(settled),
+        },
+    ];
+    for case in cases {
+        check(&case);
+    }
+}
+
+fn check(case: &Case) {
+    let sync = sync(case.owner, case.direction);
+    let base: Option<Base> = case.base.map(|halves| Base::from([("field".to_owned(), pair(halves))]));
+    let merged = merge(&MergeInput {
+        sync: &sync,
+        side: Side::B,
+        source: &observed(case.now.1),
+        target: Some(&observed(case.now.0)),
+        base: base.as_ref(),
+        references: &BTreeMap::new(),
+        mistakes: Mistakes::none(),
+    });
+    let written = merged.writes.get("field").map(|write| (write.native.to_plain().unwrap_or_default(), write.why));
+    let expected = case.expected.written.map(|(value, why)| (value.to_owned(), why));
+    assert_eq!(written, expected, "{}: what is written", case.name);
+    assert!(merged.base.get("field").cloned() == case.expected.halves.map(pair), "{}: halves", case.name);
+    assert_eq!(merged.hint_target, case.expected.hint, "{}: hint", case.name);
+}
+
+fn pair(halves: (Slot, Slot)) -> [Half; 2] {
+    [half(halves.0), half(halves.1)]
+}
+
+fn half(slot: Slot) -> Half {
+    match slot {
+        Slot::Is(text) => Half::Known(Value::text(text)),
+        Slot::Cleared => Half::Cleared,
+    }
+}
+
+fn observed(text: &str) -> Observed {
+    Observed {
+        id: RecordId::from("1"),
+        stamp: None,
+        created: None,
+        xref: None,
+        fields: Fields::from([("field".to_owned(), Value::text(text))]),
+        broken: BTreeMap::new(),
+    }
+}
+
+/// Side A takes five characters and cuts the rest.
+fn sync(owner: Side, direction: Direction) -> SyncSpec {
+    let mapping = |field: FieldMapping| SideMapping {
+        entity: "things".into(),
+        xref: None,
+        fields: BTreeMap::from([("field".into(), field)]),
+    };
+    let mut short = FieldMapping::text("field").max(5);
+    short.truncate = true;
+    let side = |name: &str, field| SideSpec::new(SystemId::from(name), mapping(field), Capabilities::default());
+    SyncSpec {
+        id: SyncId::from("thing"),
+        model: EntityModel {
+            name: "thing".into(),
+            fields: BTreeMap::from([("field".into(), FieldSpec::default())]),
+            match_rules: Vec::new(),
+            identity: Vec::new(),
+        },
+        sides: [side("a", short), side("b", FieldMapping::text("field"))],
+        direction,
+        owner,
+        first_merge_accepted: true,
+    }
+}
