@@ -18,14 +18,20 @@ pub fn binary() -> &'static Path {
         if is_stale(&binary) {
             build(&folder);
         }
-        assert!(binary.exists(), "{} does not exist, even after cargo build", binary.display());
+        assert!(
+            binary.exists(),
+            "{} does not exist, even after cargo build",
+            binary.display()
+        );
         binary
     })
 }
 
 /// Root of the workspace.
 pub fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap_or(Path::new("."))
 }
 
 /// `target/debug` for `target/debug/deps/kill-0123456789abcdef`.
@@ -33,14 +39,24 @@ fn profile_folder() -> PathBuf {
     let me = std::env::current_exe().expect("a program knows its own file");
     let folder = me.parent().expect("a file is in a folder");
     let is_deps = folder.ends_with("deps") || folder.ends_with("examples");
-    if is_deps { folder.parent().expect("deps is in a folder").to_owned() } else { folder.to_owned() }
+    if is_deps {
+        folder.parent().expect("deps is in a folder").to_owned()
+    } else {
+        folder.to_owned()
+    }
 }
 
 fn is_stale(binary: &Path) -> bool {
-    let Some(built) = modified(binary) else { return true };
+    let Some(built) = modified(binary) else {
+        return true;
+    };
     let sources = ["crates", "plugins"].map(|folder| newest(&workspace().join(folder)));
     let lock = modified(&workspace().join("Cargo.lock"));
-    sources.into_iter().chain([lock]).flatten().any(|changed| changed > built)
+    sources
+        .into_iter()
+        .chain([lock])
+        .flatten()
+        .any(|changed| changed > built)
 }
 
 fn modified(file: &Path) -> Option<SystemTime> {
@@ -53,11 +69,15 @@ fn newest(folder: &Path) -> Option<SystemTime> {
     for entry in fs::read_dir(folder).ok()?.flatten() {
         let path = entry.path();
         let name = entry.file_name();
-        let skipped = ["tests", "examples", "target", "seamless-testkit"].iter().any(|skip| name == *skip);
+        let skipped = ["tests", "examples", "target", "seamless-testkit"]
+            .iter()
+            .any(|skip| name == *skip);
         let changed = match path.is_dir() {
             true if skipped => None,
             true => newest(&path),
-            false => modified(&path).filter(|_| path.extension().is_some_and(|end| end == "rs" || end == "toml")),
+            false => {
+                modified(&path).filter(|_| path.extension().is_some_and(|end| end == "rs" || end == "toml"))
+            }
         };
         found = found.max(changed);
     }
@@ -68,7 +88,9 @@ fn build(profile_folder: &Path) {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     // The whole workspace, so that features are unified as in `cargo test --workspace` and nothing is compiled twice.
-    command.current_dir(workspace()).args(["build", "--quiet", "--workspace", "--bin", "seamless"]);
+    command
+        .current_dir(workspace())
+        .args(["build", "--quiet", "--workspace", "--bin", "seamless"]);
     if profile_folder.ends_with("release") {
         command.arg("--release");
     }

@@ -31,7 +31,10 @@ pub fn round(plan: Plan) -> Json {
         seed: plan.seed,
         records: plan.records,
         clock_speed: 3600.0,
-        faults: Faults { lost_answer, ..Faults::default() },
+        faults: Faults {
+            lost_answer,
+            ..Faults::default()
+        },
         ..Config::default()
     });
     let mut rng = Rng::new(plan.seed);
@@ -54,7 +57,11 @@ pub fn round(plan: Plan) -> Json {
     let calls = world.last_call();
     world.good_run();
     let echoes = world.writes_since(calls);
-    assert!(echoes.is_empty(), "seed {}: a run with nothing to do wrote: {echoes:?}", plan.seed);
+    assert!(
+        echoes.is_empty(),
+        "seed {}: a run with nothing to do wrote: {echoes:?}",
+        plan.seed
+    );
     world.truth()
 }
 
@@ -88,6 +95,10 @@ fn people_edit(world: &World, rng: &mut Rng) {
             "ownerResourceID": world.get("/config")["autotask"]["default_owner_id"],
         });
         world.create("autotask", "account", firm);
-        world.create("crm", "account", json!({ "name": name, "zip": "10001", "type": "customer" }));
+        world.create(
+            "crm",
+            "account",
+            json!({ "name": name, "zip": "10001", "type": "customer" }),
+        );
     }
 }

@@ -46,13 +46,16 @@ const LOOK: Duration = Duration::from_millis(10);
 
 impl Running {
     /// Starts `seamless` in a folder; its output goes to files there, so that no full pipe can block it.
-    pub(crate) fn start(folder: &Path, name: &str, args: &[&str]) -> Running {
+    pub(crate) fn start(folder: &Path, name: &str, environment: &[(&str, &str)], args: &[&str]) -> Running {
         let output = ["out", "err"].map(|end| folder.join(format!("{name}.{end}")));
-        let [stdout, stderr] = output.each_ref().map(|file| File::create(file).expect("an output file can be made"));
+        let [stdout, stderr] = output
+            .each_ref()
+            .map(|file| File::create(file).expect("an output file can be made"));
         let child = Command::new(binary())
             .current_dir(folder)
             .args(args)
             .env("RUST_BACKTRACE", "1")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(stderr)
@@ -108,9 +111,10 @@ impl Running {
     }
 
     fn ended(&self, code: i32) -> Ended {
-        let [stdout, stderr] = self.output.each_ref().map(|file| {
-            String::from_utf8_lossy(&fs::read(file).unwrap_or_default()).into_owned()
-        });
+        let [stdout, stderr] = self
+            .output
+            .each_ref()
+            .map(|file| String::from_utf8_lossy(&fs::read(file).unwrap_or_default()).into_owned());
         Ended { code, stdout, stderr }
     }
 }

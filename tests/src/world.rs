@@ -19,8 +19,11 @@ use crate::process::{Ended, Running};
 const RUN_MAX: Duration = Duration::from_secs(60);
 /// The sandbox lists this many details, then only counts.
 const DETAILS_MAX: usize = 50;
-const SECRETS: [(&str, &str); 3] =
-    [("autotask-secret", "/autotask/secret"), ("autotask-integration-code", "/autotask/integration_code"), ("crm-token", "/crm/token")];
+const SECRETS: [(&str, &str); 3] = [
+    ("autotask-secret", "/autotask/secret"),
+    ("autotask-integration-code", "/autotask/integration_code"),
+    ("crm-token", "/crm/token"),
+];
 
 /// Two simulated systems and a tenant of its own. Everything goes when it is dropped.
 pub struct World {
@@ -35,7 +38,12 @@ impl World {
     /// Small messy systems.
     pub fn of(records: usize, seed: u64) -> World {
         // The hour of the limit passes in a second: these tests are about other things.
-        World::new(Config { records, seed, clock_speed: 3600.0, ..Config::default() })
+        World::new(Config {
+            records,
+            seed,
+            clock_speed: 3600.0,
+            ..Config::default()
+        })
     }
 
     /// Starts the sandbox and writes the tenant of the demo, with short waits.
@@ -45,9 +53,16 @@ impl World {
             .enable_all()
             .build()
             .expect("a runtime can be made");
-        let sandbox = runtime.block_on(Sandbox::start(config)).expect("loopback ports are there");
+        let sandbox = runtime
+            .block_on(Sandbox::start(config))
+            .expect("loopback ports are there");
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let world = World { sandbox, runtime, folder, commands: AtomicU32::new(0) };
+        let world = World {
+            sandbox,
+            runtime,
+            folder,
+            commands: AtomicU32::new(0),
+        };
         world.write_tenant();
         world
     }
@@ -65,7 +80,8 @@ impl World {
             .replace("{owner_id}", &config["autotask"]["default_owner_id"].to_string())
             .replace("patience_secs = 10", "patience_secs = 2");
         fs::write(self.path("tenant.toml"), tenant).expect("the tenant can be written");
-        fs::write(self.path("sandbox-crm.toml"), seamless_rest::SANDBOX_CRM).expect("the manifest can be written");
+        fs::write(self.path("sandbox-crm.toml"), seamless_rest::SANDBOX_CRM)
+            .expect("the manifest can be written");
         let keys = self.seamless(&["keys", "generate", "--out", "keys.json"]);
         assert_eq!(keys.code, 0, "{keys:?}");
     }
@@ -118,10 +134,20 @@ impl World {
         ended
     }
 
+    /// Runs the binary with environment variables of its own.
+    pub fn seamless_with(&self, environment: &[(&str, &str)], args: &[&str]) -> Ended {
+        self.begin(environment, args).wait(RUN_MAX)
+    }
+
     /// Starts the binary.
     pub fn start(&self, args: &[&str]) -> Running {
+        self.begin(&[], args)
+    }
+
+    fn begin(&self, environment: &[(&str, &str)], args: &[&str]) -> Running {
         let number = self.commands.fetch_add(1, Ordering::Relaxed);
-        Running::start(self.folder.path(), &format!("{number:03}-{}", args.first().unwrap_or(&"")), args)
+        let name = format!("{number:03}-{}", args.first().unwrap_or(&""));
+        Running::start(self.folder.path(), &name, environment, args)
     }
 
     /// `status --json`.
@@ -156,12 +182,18 @@ impl World {
 
     /// A person edits a record.
     pub fn edit(&self, system: &str, entity: &str, id: &Json, fields: Json) {
-        self.post("/edit", json!({ "system": system, "entity": entity, "id": id, "fields": fields, "label": "a person" }));
+        self.post(
+            "/edit",
+            json!({ "system": system, "entity": entity, "id": id, "fields": fields, "label": "a person" }),
+        );
     }
 
     /// A person makes a record; returns its id.
     pub fn create(&self, system: &str, entity: &str, fields: Json) -> Json {
-        let made = self.post("/create", json!({ "system": system, "entity": entity, "fields": fields, "label": "a person" }));
+        let made = self.post(
+            "/create",
+            json!({ "system": system, "entity": entity, "fields": fields, "label": "a person" }),
+        );
         made["id"].clone()
     }
 
@@ -179,7 +211,10 @@ impl World {
 
     /// Records that carry the other system's id.
     pub fn linked(&self, system: &str, entity: &str) -> Vec<Json> {
-        self.records(system, entity).into_iter().filter(|record| record["xref"].is_string()).collect()
+        self.records(system, entity)
+            .into_iter()
+            .filter(|record| record["xref"].is_string())
+            .collect()
     }
 
     /// The sandbox's judgement; Autotask owns contested fields.
@@ -203,26 +238,47 @@ impl World {
     pub fn assert_in_step(&self, when: &str) {
         let truth = self.truth();
         for name in ["duplicates", "lost_edits", "echo_writes"] {
-            assert_eq!(number(&truth[name]), 0, "{name} {when}: {:#}", truth["details"][name]);
+            assert_eq!(
+                number(&truth[name]),
+                0,
+                "{name} {when}: {:#}",
+                truth["details"][name]
+            );
         }
-        let details = truth["details"]["differences"].as_array().cloned().unwrap_or_default();
-        assert!(details.len() < DETAILS_MAX, "{when}: more differences than the sandbox lists: {details:#?}");
+        let details = truth["details"]["differences"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        assert!(
+            details.len() < DETAILS_MAX,
+            "{when}: more differences than the sandbox lists: {details:#?}"
+        );
         let aside = self.set_aside();
         let is_aside = |detail: &Json| {
             let (autotask, crm) = (&detail["autotask_id"], text(detail.get("crm_id")));
             aside.contains(&format!("autotask:{autotask}")) || aside.contains(&format!("crm:{crm}"))
         };
-        let differ: Vec<&Json> = details.iter().filter(|detail| !same_to_a_person(detail) && !is_aside(detail)).collect();
+        let differ: Vec<&Json> = details
+            .iter()
+            .filter(|detail| !same_to_a_person(detail) && !is_aside(detail))
+            .collect();
         assert!(differ.is_empty(), "the two sides differ {when}: {differ:#?}");
         let violations = &self.get("/stats")["violations"];
-        assert_eq!(number(&violations["wrong_routes"]) + number(&violations["put_used"]), 0, "{when}: {violations}");
+        assert_eq!(
+            number(&violations["wrong_routes"]) + number(&violations["put_used"]),
+            0,
+            "{when}: {violations}"
+        );
     }
 
     /// Records that the host has set aside or lets wait, as `system:id`.
     pub fn set_aside(&self) -> BTreeSet<String> {
         let ended = self.seamless(&["status", "--parked", "5000", "--json"]);
         let records = ended.json()["records"].as_array().cloned().unwrap_or_default();
-        records.iter().map(|record| text(record.get("record")).to_owned()).collect()
+        records
+            .iter()
+            .map(|record| text(record.get("record")).to_owned())
+            .collect()
     }
 
     /// The tenant's folder.

@@ -5,8 +5,16 @@ use serde_json::{Value as Json, json};
 
 /// A linked pair that has something in a field, seen from one side.
 fn linked_with(world: &World, system: &str, entity: &str, field: &str) -> Json {
-    let filled = |record: &Json| record["fields"][field].as_str().is_some_and(|text| !text.trim().is_empty());
-    world.linked(system, entity).into_iter().find(filled).expect("some pair has a value there")
+    let filled = |record: &Json| {
+        record["fields"][field]
+            .as_str()
+            .is_some_and(|text| !text.trim().is_empty())
+    };
+    world
+        .linked(system, entity)
+        .into_iter()
+        .find(filled)
+        .expect("some pair has a value there")
 }
 
 #[test]
@@ -14,7 +22,10 @@ fn a_first_load_brings_both_in_step_and_a_second_run_writes_nothing() {
     let world = World::of(300, 3);
     let first = world.good_run().json();
     assert!(number(&first["counters"]["created"]) > 100, "{first:#}");
-    assert!(number(&first["linked"]) > number(&first["counters"]["created"]), "some pairs existed already: {first:#}");
+    assert!(
+        number(&first["linked"]) > number(&first["counters"]["created"]),
+        "some pairs existed already: {first:#}"
+    );
     world.assert_in_step("after the first load");
 
     let calls = world.last_call();
@@ -54,11 +65,26 @@ fn two_edits_of_different_fields_both_stand_and_of_one_field_the_owner_wins() {
     world.good_run();
     let account = linked_with(&world, "crm", "account", "city");
     let other = world.record("crm", "account", &account["id"])["counterpart"].clone();
-    world.edit("crm", "account", &account["id"], json!({ "city": "Troy", "website": "https://crm.example" }));
-    world.edit("autotask", "account", &other, json!({ "phone": "42", "webAddress": "https://autotask.example" }));
+    world.edit(
+        "crm",
+        "account",
+        &account["id"],
+        json!({ "city": "Troy", "website": "https://crm.example" }),
+    );
+    world.edit(
+        "autotask",
+        "account",
+        &other,
+        json!({ "phone": "42", "webAddress": "https://autotask.example" }),
+    );
     world.good_run();
-    let (crm, autotask) = (world.record("crm", "account", &account["id"]), world.record("autotask", "account", &other));
-    let sides = |crm_field: &str, autotask_field: &str| [&crm["fields"][crm_field], &autotask["fields"][autotask_field]];
+    let (crm, autotask) = (
+        world.record("crm", "account", &account["id"]),
+        world.record("autotask", "account", &other),
+    );
+    let sides = |crm_field: &str, autotask_field: &str| {
+        [&crm["fields"][crm_field], &autotask["fields"][autotask_field]]
+    };
     assert_eq!(sides("city", "city"), ["Troy"; 2]);
     assert_eq!(sides("phone", "phone"), ["42"; 2]);
     assert_eq!(sides("website", "webAddress"), ["https://autotask.example"; 2]);
@@ -67,6 +93,12 @@ fn two_edits_of_different_fields_both_stand_and_of_one_field_the_owner_wins() {
     let explained = world.seamless(&["explain", "account", &format!("autotask:{other}"), "--json"]);
     assert_eq!(explained.code, 0, "{explained:?}");
     let decisions = explained.json()["decisions"].to_string();
-    assert!(decisions.contains("conflict"), "the ledger tells who won: {decisions}");
-    assert!(decisions.contains("https://crm.example") || decisions.contains("autotask wins"), "{decisions}");
+    assert!(
+        decisions.contains("conflict"),
+        "the ledger tells who won: {decisions}"
+    );
+    assert!(
+        decisions.contains("https://crm.example") || decisions.contains("autotask wins"),
+        "{decisions}"
+    );
 }

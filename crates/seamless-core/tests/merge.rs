@@ -39,28 +39,69 @@ fn is(text: &'static str) -> Slot {
 
 #[test]
 fn one_field_in_every_situation() {
-    let nothing = |halves| Expected { written: None, halves, hint: false };
-    let writes = |value, why, half| Expected { written: Some((value, why)), halves: Some(half), hint: false };
-    let two_way = |name, base, now, owner, expected| Case { name, base, now, owner, direction: Direction::TwoWay, expected };
+    let nothing = |halves| Expected {
+        written: None,
+        halves,
+        hint: false,
+    };
+    let writes = |value, why, half| Expected {
+        written: Some((value, why)),
+        halves: Some(half),
+        hint: false,
+    };
+    let two_way = |name, base, now, owner, expected| Case {
+        name,
+        base,
+        now,
+        owner,
+        direction: Direction::TwoWay,
+        expected,
+    };
     let settled = Some((is("x"), is("x")));
     let cases = [
         two_way("nobody changed", settled, ("x", "x"), Side::A, nothing(settled)),
-        two_way("source changed", settled, ("x", "y"), Side::A, writes("y", Why::SourceChanged, (is("y"), is("y")))),
+        two_way(
+            "source changed",
+            settled,
+            ("x", "y"),
+            Side::A,
+            writes("y", Why::SourceChanged, (is("y"), is("y"))),
+        ),
         two_way(
             "target changed: its own message carries it",
             settled,
             ("y", "x"),
             Side::A,
-            Expected { written: None, halves: settled, hint: true },
+            Expected {
+                written: None,
+                halves: settled,
+                hint: true,
+            },
         ),
-        two_way("both changed to the same", settled, ("y", "y"), Side::A, nothing(Some((is("y"), is("y"))))),
-        two_way("both changed, source owns", settled, ("a", "b"), Side::B, writes("b", Why::ConflictWon, (is("b"), is("b")))),
+        two_way(
+            "both changed to the same",
+            settled,
+            ("y", "y"),
+            Side::A,
+            nothing(Some((is("y"), is("y")))),
+        ),
+        two_way(
+            "both changed, source owns",
+            settled,
+            ("a", "b"),
+            Side::B,
+            writes("b", Why::ConflictWon, (is("b"), is("b"))),
+        ),
         two_way(
             "both changed, target owns: the loser's half is its value, the winner's is cleared",
             settled,
             ("a", "b"),
             Side::A,
-            Expected { written: None, halves: Some((CLEARED, is("b"))), hint: true },
+            Expected {
+                written: None,
+                halves: Some((CLEARED, is("b"))),
+                hint: true,
+            },
         ),
         two_way(
             "a cleared half is dirty whatever its value",
@@ -69,18 +110,52 @@ fn one_field_in_every_situation() {
             Side::A,
             writes("x", Why::SourceChanged, (is("x"), is("x"))),
         ),
-        two_way("a truncation is no change", Some((is("abcde"), is("abcdefgh"))), ("abcde", "abcdefgh"), Side::A, nothing(Some((is("abcde"), is("abcdefgh"))))),
-        two_way("first link, equal up to truncation", None, ("abcde", "abcdefgh"), Side::A, nothing(Some((is("abcde"), is("abcdefgh"))))),
-        two_way("first link, target empty", None, ("", "b"), Side::A, writes("b", Why::FilledEmpty, (is("b"), is("b")))),
+        two_way(
+            "a truncation is no change",
+            Some((is("abcde"), is("abcdefgh"))),
+            ("abcde", "abcdefgh"),
+            Side::A,
+            nothing(Some((is("abcde"), is("abcdefgh")))),
+        ),
+        two_way(
+            "first link, equal up to truncation",
+            None,
+            ("abcde", "abcdefgh"),
+            Side::A,
+            nothing(Some((is("abcde"), is("abcdefgh")))),
+        ),
+        two_way(
+            "first link, target empty",
+            None,
+            ("", "b"),
+            Side::A,
+            writes("b", Why::FilledEmpty, (is("b"), is("b"))),
+        ),
         two_way(
             "first link, source empty: the target's own message fills it",
             None,
             ("a", ""),
             Side::B,
-            Expected { written: None, halves: Some((CLEARED, is(""))), hint: true },
+            Expected {
+                written: None,
+                halves: Some((CLEARED, is(""))),
+                hint: true,
+            },
         ),
-        two_way("first link, they differ, source owns", None, ("a", "b"), Side::B, writes("b", Why::FirstMergeOverwrite, (is("b"), is("b")))),
-        two_way("a longer text is written as far as it fits", settled, ("x", "abcdefgh"), Side::A, writes("abcde", Why::SourceChanged, (is("abcde"), is("abcdefgh")))),
+        two_way(
+            "first link, they differ, source owns",
+            None,
+            ("a", "b"),
+            Side::B,
+            writes("b", Why::FirstMergeOverwrite, (is("b"), is("b"))),
+        ),
+        two_way(
+            "a longer text is written as far as it fits",
+            settled,
+            ("x", "abcdefgh"),
+            Side::A,
+            writes("abcde", Why::SourceChanged, (is("abcde"), is("abcdefgh"))),
+        ),
         Case {
             name: "one-way: a hand edit in the target stays until the source changes that field",
             base: settled,
@@ -113,7 +188,9 @@ fn one_field_in_every_situation() {
 
 fn check(case: &Case) {
     let sync = sync(case.owner, case.direction);
-    let base: Option<Base> = case.base.map(|halves| Base::from([("field".to_owned(), pair(halves))]));
+    let base: Option<Base> = case
+        .base
+        .map(|halves| Base::from([("field".to_owned(), pair(halves))]));
     let merged = merge(&MergeInput {
         sync: &sync,
         side: Side::B,
@@ -123,10 +200,17 @@ fn check(case: &Case) {
         references: &BTreeMap::new(),
         mistakes: Mistakes::none(),
     });
-    let written = merged.writes.get("field").map(|write| (write.native.to_plain().unwrap_or_default(), write.why));
+    let written = merged
+        .writes
+        .get("field")
+        .map(|write| (write.native.to_plain().unwrap_or_default(), write.why));
     let expected = case.expected.written.map(|(value, why)| (value.to_owned(), why));
     assert_eq!(written, expected, "{}: what is written", case.name);
-    assert!(merged.base.get("field").cloned() == case.expected.halves.map(pair), "{}: halves", case.name);
+    assert!(
+        merged.base.get("field").cloned() == case.expected.halves.map(pair),
+        "{}: halves",
+        case.name
+    );
     assert_eq!(merged.hint_target, case.expected.hint, "{}: hint", case.name);
 }
 
@@ -161,7 +245,8 @@ fn sync(owner: Side, direction: Direction) -> SyncSpec {
     };
     let mut short = FieldMapping::text("field").max(5);
     short.truncate = true;
-    let side = |name: &str, field| SideSpec::new(SystemId::from(name), mapping(field), Capabilities::default());
+    let side =
+        |name: &str, field| SideSpec::new(SystemId::from(name), mapping(field), Capabilities::default());
     SyncSpec {
         id: SyncId::from("thing"),
         model: EntityModel {

@@ -1,7 +1,11 @@
 //! Runs many seeds of the simulation: `seeds FIRST COUNT [MISTAKE]`, or shows one: `seeds trace SEED [MISTAKE]`.
 //!
 //! With a mistake it stops at the first seed that finds it. The exit code is 1 when an unplanted run fails.
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a command-line tool of the test kit")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a command-line tool of the test kit"
+)]
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +20,10 @@ fn main() {
         let outcome = sim::trace(seed, planted(words.get(2)));
         outcome.trace.iter().for_each(|line| println!("{line}"));
         println!("{:?}", sim::Plan::of(seed));
-        println!("hash {:016x}, {} steps, {} crashes, {:?}", outcome.trace_hash, outcome.steps, outcome.crashes, outcome.violation);
+        println!(
+            "hash {:016x}, {} steps, {} crashes, {:?}",
+            outcome.trace_hash, outcome.steps, outcome.crashes, outcome.violation
+        );
         return;
     }
     let first: u64 = words.first().and_then(|word| word.parse().ok()).unwrap_or(0);
@@ -65,6 +72,8 @@ fn main() {
 
 fn planted(name: Option<&String>) -> Mistakes {
     let Some(name) = name else { return Mistakes::none() };
-    let found = Mistake::ALL.into_iter().find(|mistake| format!("{mistake:?}") == *name);
+    let found = Mistake::ALL
+        .into_iter()
+        .find(|mistake| format!("{mistake:?}") == *name);
     Mistakes::plant(found.unwrap_or_else(|| panic!("no mistake {name}; there are {:?}", Mistake::ALL)))
 }

@@ -100,7 +100,7 @@ impl Output {
             }
             let facts: Vec<String> = FACTS
                 .iter()
-                .filter(|fact| !["file", "line", "column"].contains(fact))
+                .filter(|fact| error.context("line").is_none() || !["file", "line", "column"].contains(fact))
                 .filter_map(|fact| Some(format!("{fact} {}", clean(error.context(fact)?))))
                 .collect();
             if !facts.is_empty() {

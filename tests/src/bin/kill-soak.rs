@@ -22,7 +22,12 @@ fn main() -> ExitCode {
         if left == 0 {
             break;
         }
-        let plan = Plan { seed: seed + world, kills: left.min(KILLS_A_WORLD), records: 400, life_ms_max: 2_500 };
+        let plan = Plan {
+            seed: seed + world,
+            kills: left.min(KILLS_A_WORLD),
+            records: 400,
+            life_ms_max: 2_500,
+        };
         let truth = round(plan);
         left -= plan.kills;
         println!(

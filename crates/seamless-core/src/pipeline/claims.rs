@@ -28,19 +28,31 @@ pub(crate) struct Held {
 impl Claimant {
     /// A claimant with a random name.
     pub(crate) fn new(engine: &Engine) -> Claimant {
-        Claimant { name: engine.name(), watched: Mutex::new(BTreeMap::new()) }
+        Claimant {
+            name: engine.name(),
+            watched: Mutex::new(BTreeMap::new()),
+        }
     }
 
     /// Takes each set of keys as a whole, or not at all. Never waits. Sets are served in order; a later one that overlaps an earlier
     /// one of the same call gets nothing.
     pub(crate) async fn take(&self, engine: &Engine, sets: &[BTreeSet<String>]) -> Result<Vec<Option<Held>>> {
-        let keys: Vec<String> = sets.iter().flatten().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+        let keys: Vec<String> = sets
+            .iter()
+            .flatten()
+            .cloned()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
         let rows: BTreeMap<String, Option<Row>> = self.read(engine, &keys).await?;
         let mut gone = BTreeSet::new();
         let mut granted: Vec<bool> = Vec::with_capacity(sets.len());
         for set in sets {
             let free = set.iter().all(|key| {
-                !gone.contains(key) && rows.get(key).is_none_or(|row| self.is_free(engine, key, row.as_ref()))
+                !gone.contains(key)
+                    && rows
+                        .get(key)
+                        .is_none_or(|row| self.is_free(engine, key, row.as_ref()))
             });
             if free {
                 gone.extend(set.iter().cloned());
@@ -48,13 +60,19 @@ impl Claimant {
             granted.push(free);
         }
         let ops_of = |set: &BTreeSet<String>| -> Result<Vec<Op>> {
-            set.iter().map(|key| self.put(key, rows.get(key).and_then(Option::as_ref))).collect()
+            set.iter()
+                .map(|key| self.put(key, rows.get(key).and_then(Option::as_ref)))
+                .collect()
         };
         let mut all = Vec::new();
         for (set, _) in sets.iter().zip(&granted).filter(|(_, granted)| **granted) {
             all.extend(ops_of(set)?);
         }
-        let whole = if all.is_empty() { None } else { Some(engine.store.commit(all).await) };
+        let whole = if all.is_empty() {
+            None
+        } else {
+            Some(engine.store.commit(all).await)
+        };
         let mut held = Vec::with_capacity(sets.len());
         for (set, granted) in sets.iter().zip(granted) {
             held.push(match (&whole, granted) {
@@ -84,7 +102,11 @@ impl Claimant {
             .iter()
             .map(|(key, version)| {
                 let holder = ClaimHolder::Worker(self.name.clone());
-                Rows::put_plain(RowKey::new(Table::Claim, key.clone()), Expect::Version(*version), &holder)
+                Rows::put_plain(
+                    RowKey::new(Table::Claim, key.clone()),
+                    Expect::Version(*version),
+                    &holder,
+                )
             })
             .collect();
         match engine.store.commit(ops?).await {
@@ -95,14 +117,21 @@ impl Claimant {
     }
 
     async fn read(&self, engine: &Engine, keys: &[String]) -> Result<BTreeMap<String, Option<Row>>> {
-        let rows: Vec<RowKey> = keys.iter().map(|key| RowKey::new(Table::Claim, key.clone())).collect();
+        let rows: Vec<RowKey> = keys
+            .iter()
+            .map(|key| RowKey::new(Table::Claim, key.clone()))
+            .collect();
         let found = engine.store.get(&rows).await?;
         Ok(keys.iter().cloned().zip(found).collect())
     }
 
     fn put(&self, key: &str, row: Option<&Row>) -> Result<Op> {
         let expect = super::state::expect_of(row);
-        Rows::put_plain(RowKey::new(Table::Claim, key), expect, &ClaimHolder::Worker(self.name.clone()))
+        Rows::put_plain(
+            RowKey::new(Table::Claim, key),
+            expect,
+            &ClaimHolder::Worker(self.name.clone()),
+        )
     }
 
     /// Free: no row, our own (a worker does one thing at a time), or unchanged for a whole lease while we watched.
@@ -115,7 +144,10 @@ impl Claimant {
             _ => {}
         }
         let now = engine.clock.monotonic();
-        let mut watched = self.watched.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut watched = self
+            .watched
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         if watched.len() > WATCHED_MAX {
             watched.clear();
         }
@@ -132,7 +164,9 @@ const WATCHED_MAX: usize = 10_000;
 
 impl Held {
     fn of<'k>(keys: impl IntoIterator<Item = &'k String>, version: u64) -> Held {
-        Held { versions: keys.into_iter().map(|key| (key.clone(), version)).collect() }
+        Held {
+            versions: keys.into_iter().map(|key| (key.clone(), version)).collect(),
+        }
     }
 
     /// Adds another hold.
@@ -176,5 +210,9 @@ impl Held {
 }
 
 fn fence(engine: &Engine, version: u64) -> Expect {
-    if engine.mistakes.has(Mistake::NoFencing) { Expect::Any } else { Expect::Version(version) }
+    if engine.mistakes.has(Mistake::NoFencing) {
+        Expect::Any
+    } else {
+        Expect::Version(version)
+    }
 }

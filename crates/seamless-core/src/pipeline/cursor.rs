@@ -25,7 +25,11 @@ mod tests {
             (-500, 0, 1_000, -1_000_000),
         ];
         for (cursor, overlap, grain, expected) in cases {
-            let start = start_of(Stamp(cursor), Duration::from_millis(overlap), Duration::from_millis(grain));
+            let start = start_of(
+                Stamp(cursor),
+                Duration::from_millis(overlap),
+                Duration::from_millis(grain),
+            );
             assert_eq!(start, Stamp(expected), "{cursor}");
         }
     }

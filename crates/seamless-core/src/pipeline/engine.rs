@@ -66,18 +66,26 @@ impl Engine {
     /// A sync by name.
     pub fn sync(&self, id: &SyncId) -> Result<&Arc<SyncSpec>> {
         self.syncs.get(id).ok_or_else(|| {
-            Error::config(format!("sync '{id}' is not in the configuration any more, but work for it is left"))
+            Error::config(format!(
+                "sync '{id}' is not in the configuration any more, but work for it is left"
+            ))
         })
     }
 
     /// The system on a side of a sync.
     pub fn system(&self, sync: &SyncSpec, side: Side) -> Result<&System> {
         let name = &sync.side(side).system;
-        self.systems.get(name).ok_or_else(|| Error::config(format!("system '{name}' is not configured")))
+        self.systems
+            .get(name)
+            .ok_or_else(|| Error::config(format!("system '{name}' is not configured")))
     }
 
     /// The sync that keeps an entity in step between the same two systems, and whether its sides are swapped against ours.
-    pub(crate) fn sync_of(&self, entity: &crate::record::EntityName, like: &SyncSpec) -> Option<(Arc<SyncSpec>, bool)> {
+    pub(crate) fn sync_of(
+        &self,
+        entity: &crate::record::EntityName,
+        like: &SyncSpec,
+    ) -> Option<(Arc<SyncSpec>, bool)> {
         let (a, b) = (&like.sides[0].system, &like.sides[1].system);
         self.syncs.values().find_map(|sync| {
             let same = &sync.sides[0].system == a && &sync.sides[1].system == b;
@@ -102,23 +110,37 @@ impl Engine {
 
     /// Keyed hash of fields, as text.
     pub(crate) fn hash(&self, fields: &crate::value::Fields) -> String {
-        self.hasher.content(fields).iter().map(|byte| format!("{byte:02x}")).collect()
+        self.hasher
+            .content(fields)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 
     /// The claim on a record.
     pub(crate) fn record_claim(&self, sync: &SyncSpec, side: Side, id: &RecordId) -> String {
-        self.hasher.record_claim(&sync.side(side).system, &sync.model.name, id)
+        self.hasher
+            .record_claim(&sync.side(side).system, &sync.model.name, id)
     }
 
     /// Re-reads one side of a sync.
-    pub(crate) async fn fetch(&self, sync: &SyncSpec, side: Side, ids: &[RecordId]) -> Result<BTreeMap<RecordId, Seen>> {
+    pub(crate) async fn fetch(
+        &self,
+        sync: &SyncSpec,
+        side: Side,
+        ids: &[RecordId],
+    ) -> Result<BTreeMap<RecordId, Seen>> {
         if ids.is_empty() {
             return Ok(BTreeMap::new());
         }
         let spec = sync.side(side);
         let mut found = BTreeMap::new();
         for chunk in ids.chunks(500) {
-            let records = self.system(sync, side)?.target.fetch(&spec.mapping.entity, chunk).await?;
+            let records = self
+                .system(sync, side)?
+                .target
+                .fetch(&spec.mapping.entity, chunk)
+                .await?;
             for native in records {
                 let observed = spec.mapping.observe(&native);
                 found.insert(native.id.clone(), Seen { native, observed });
@@ -142,22 +164,36 @@ impl Engine {
         if self.is_used().await? {
             return Ok(Vec::new());
         }
-        Ok(vec![Op::Put { key: used_row(), expect: Expect::Any, value: b"1".to_vec() }])
+        Ok(vec![Op::Put {
+            key: used_row(),
+            expect: Expect::Any,
+            value: b"1".to_vec(),
+        }])
     }
 
     pub(crate) async fn mark_used_if(&self, wanted: bool) -> Result<Vec<Op>> {
-        if wanted { self.mark_used().await } else { Ok(Vec::new()) }
+        if wanted {
+            self.mark_used().await
+        } else {
+            Ok(Vec::new())
+        }
     }
 
     /// First-merge overwrites made so far in a sync (R4).
     pub async fn first_merge_overwrites(&self, sync: &SyncId) -> Result<u64> {
         let row = self.store.get(&[first_merge_row(sync)]).await?.remove(0);
-        Ok(row.and_then(|row| std::str::from_utf8(&row.value).ok()?.parse().ok()).unwrap_or(0))
+        Ok(row
+            .and_then(|row| std::str::from_utf8(&row.value).ok()?.parse().ok())
+            .unwrap_or(0))
     }
 
     pub(crate) async fn count_first_merge(&self, sync: &SyncId, more: u64) -> Result<Op> {
         let made = self.first_merge_overwrites(sync).await? + more;
-        Ok(Op::Put { key: first_merge_row(sync), expect: Expect::Any, value: made.to_string().into_bytes() })
+        Ok(Op::Put {
+            key: first_merge_row(sync),
+            expect: Expect::Any,
+            value: made.to_string().into_bytes(),
+        })
     }
 
     /// The row with the highest id seen of a native entity.
@@ -167,7 +203,9 @@ impl Engine {
 
     pub(crate) async fn highest(&self, row: &RowKey) -> Result<Option<RecordId>> {
         let row = self.store.get(std::slice::from_ref(row)).await?.remove(0);
-        Ok(row.and_then(|row| String::from_utf8(row.value).ok()).map(RecordId))
+        Ok(row
+            .and_then(|row| String::from_utf8(row.value).ok())
+            .map(RecordId))
     }
 
     /// The operation that raises the highest id seen. It only ever has to be *too low*, never too high: a lost race is harmless.
@@ -177,11 +215,17 @@ impl Engine {
         entity: &str,
         ids: impl Iterator<Item = &RecordId>,
     ) -> Result<Option<Op>> {
-        let Some(seen) = ids.filter_map(|id| id.0.parse::<i64>().ok()).max() else { return Ok(None) };
+        let Some(seen) = ids.filter_map(|id| id.0.parse::<i64>().ok()).max() else {
+            return Ok(None);
+        };
         let key = Engine::highest_row(system, entity);
         let known = self.highest(&key).await?.and_then(|id| id.0.parse::<i64>().ok());
         let higher = known.is_none_or(|known| seen > known);
-        Ok(higher.then(|| Op::Put { key, expect: Expect::Any, value: seen.to_string().into_bytes() }))
+        Ok(higher.then(|| Op::Put {
+            key,
+            expect: Expect::Any,
+            value: seen.to_string().into_bytes(),
+        }))
     }
 
     /// Commits and returns the receipt that settling needs.

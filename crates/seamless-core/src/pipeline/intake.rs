@@ -9,9 +9,12 @@ use super::engine::Engine;
 use super::mistakes::Mistake;
 use super::spec::SyncSpec;
 use super::state::{
-    ClaimHolder, Cursor, Link, Pair, Parked, RecordKey, Resume, Rows, Track, TrackState, WriteBack, cursor_row, expect_of, pair_row_of,
+    ClaimHolder, Cursor, Link, Pair, Parked, RecordKey, Resume, Rows, Track, TrackState, WriteBack,
+    cursor_row, expect_of, pair_row_of,
 };
-use crate::contract::{Change, Expect, ListRequest, Message, MessageId, Op, Outgoing, Row, RowKey, Side, Table};
+use crate::contract::{
+    Change, Expect, ListRequest, Message, MessageId, Op, Outgoing, Row, RowKey, Side, Table,
+};
 use crate::envelope::Address;
 use crate::error::{Error, ErrorKind, Result};
 use crate::mapping::Observed;
@@ -62,7 +65,9 @@ impl Poller {
             for side in Side::BOTH {
                 let flows = sync.direction.flows_from(side)
                     || sync.model.fields.values().any(|field| {
-                        field.direction.is_some_and(|direction| direction.flows_from(side))
+                        field
+                            .direction
+                            .is_some_and(|direction| direction.flows_from(side))
                     });
                 if flows {
                     let spec = sync.side(side);
@@ -100,12 +105,19 @@ impl Poller {
         }
         let row_key = cursor_row(&self.system, &self.entity);
         let row = engine.store.get(std::slice::from_ref(&row_key)).await?.remove(0);
-        let cursor: Cursor = row.as_ref().map(|row| Rows::plain(&row_key, row)).transpose()?.unwrap_or_default();
+        let cursor: Cursor = row
+            .as_ref()
+            .map(|row| Rows::plain(&row_key, row))
+            .transpose()?
+            .unwrap_or_default();
         let mut resume = cursor.resume.clone().unwrap_or_else(|| self.begin(&cursor));
         if engine.mistakes.has(Mistake::ResumeWithoutPollStart) {
             resume.start = None;
         }
-        let system = engine.systems.get(&self.system).ok_or_else(|| Error::config("system is not configured"))?;
+        let system = engine
+            .systems
+            .get(&self.system)
+            .ok_or_else(|| Error::config("system is not configured"))?;
         let request = ListRequest {
             entity: self.entity.clone(),
             since: resume.since,
@@ -114,25 +126,40 @@ impl Poller {
         };
         let page = system.source.list(&request).await?;
         if page.next.is_some() && page.next == resume.after {
-            return Err(Error::protocol("the list never ends: the server hands out the same page again")
-                .with("system", &self.system)
-                .with("entity", &self.entity));
+            return Err(
+                Error::protocol("the list never ends: the server hands out the same page again")
+                    .with("system", &self.system)
+                    .with("entity", &self.entity),
+            );
         }
         if resume.start.is_none() {
             resume.start = page.server_time.map(Stamp::from).or(cursor.newest_seen);
         }
-        resume.newest = page.records.iter().filter_map(|record| record.stamp).max().max(resume.newest);
+        resume.newest = page
+            .records
+            .iter()
+            .filter_map(|record| record.stamp)
+            .max()
+            .max(resume.newest);
         let next = next_cursor(&engine, cursor, resume, &page.next);
         engine.counters.read.add(page.records.len() as u64);
         let mut progress = vec![Rows::put_plain(row_key, expect_of(row.as_ref()), &next)?];
         progress.extend(self.lease_checks());
-        progress.extend(engine.raise_highest(&self.system, &self.entity, page.records.iter().map(|r| &r.id)).await?);
+        progress.extend(
+            engine
+                .raise_highest(&self.system, &self.entity, page.records.iter().map(|r| &r.id))
+                .await?,
+        );
         if engine.mistakes.has(Mistake::CursorBeforePublish) {
             engine.store.commit(std::mem::take(&mut progress)).await?;
         }
         let published = self.publish_page(&page.records, progress).await?;
         let read = page.records.len();
-        Ok(if page.next.is_some() { PollStep::Page { read, published } } else { PollStep::End { read, published } })
+        Ok(if page.next.is_some() {
+            PollStep::Page { read, published }
+        } else {
+            PollStep::End { read, published }
+        })
     }
 
     /// Gives the lease up, so that another host need not wait for it to end.
@@ -161,11 +188,16 @@ impl Poller {
     }
 
     fn lease_checks(&self) -> Vec<Op> {
-        self.lease.as_ref().map(|lease| lease.checks(&self.engine)).unwrap_or_default()
+        self.lease
+            .as_ref()
+            .map(|lease| lease.checks(&self.engine))
+            .unwrap_or_default()
     }
 
     fn begin(&self, cursor: &Cursor) -> Resume {
-        let Some((sync, side)) = self.routes.first() else { return Resume::default() };
+        let Some((sync, side)) = self.routes.first() else {
+            return Resume::default();
+        };
         let capabilities = &sync.side(*side).capabilities;
         let since = cursor.cursor.filter(|_| capabilities.incremental).map(|stamp| {
             let overlap = if self.engine.mistakes.has(Mistake::NoOverlap) {
@@ -175,7 +207,12 @@ impl Poller {
             };
             super::cursor::start_of(stamp, overlap, capabilities.cursor_granularity)
         });
-        Resume { since, after: None, start: None, newest: None }
+        Resume {
+            since,
+            after: None,
+            start: None,
+            newest: None,
+        }
     }
 
     /// Notes, publishes, confirms; `progress` (the cursor) goes with the confirmation.
@@ -193,7 +230,11 @@ impl Poller {
         }
         let mut notes = self.lease_checks();
         for record in &fresh {
-            notes.push(Rows::put_plain(record.key.row(Table::Track), record.track_expect, &record.track)?);
+            notes.push(Rows::put_plain(
+                record.key.row(Table::Track),
+                record.track_expect,
+                &record.track,
+            )?);
         }
         engine.store.commit(notes).await?;
         let mut batch = Vec::new();
@@ -222,9 +263,18 @@ impl Poller {
         };
         let id = record.track.message.clone();
         let lane = self.engine.hasher.lane(change.key());
-        let address = Address { route: &route, message_id: &id.0, lane: &lane };
+        let address = Address {
+            route: &route,
+            message_id: &id.0,
+            lane: &lane,
+        };
         let body = self.engine.sealer.seal(&change, &address)?;
-        Ok(Outgoing { id, subscription: route, lane, body })
+        Ok(Outgoing {
+            id,
+            subscription: route,
+            lane,
+            body,
+        })
     }
 
     /// Marks as published what the applier has not settled meanwhile.
@@ -237,8 +287,15 @@ impl Poller {
                 let Some(row) = row else { continue };
                 let track: Track = Rows::plain(key, row)?;
                 if track.message == record.track.message && track.state == TrackState::Noted {
-                    let confirmed = Track { state: TrackState::Confirmed, ..track };
-                    ops.push(Rows::put_plain(key.clone(), Expect::Version(row.version), &confirmed)?);
+                    let confirmed = Track {
+                        state: TrackState::Confirmed,
+                        ..track
+                    };
+                    ops.push(Rows::put_plain(
+                        key.clone(),
+                        Expect::Version(row.version),
+                        &confirmed,
+                    )?);
                 }
             }
             match self.engine.store.commit(ops).await {
@@ -267,10 +324,14 @@ impl Poller {
         progress: &mut Vec<Op>,
     ) -> Result<Vec<Fresh>> {
         let engine = &self.engine;
-        let observed: Vec<Observed> =
-            records.iter().map(|record| sync.side(side).mapping.observe(record)).collect();
-        let keys: Vec<RecordKey> =
-            observed.iter().map(|observed| RecordKey::new(&sync.id, side, &observed.id)).collect();
+        let observed: Vec<Observed> = records
+            .iter()
+            .map(|record| sync.side(side).mapping.observe(record))
+            .collect();
+        let keys: Vec<RecordKey> = observed
+            .iter()
+            .map(|observed| RecordKey::new(&sync.id, side, &observed.id))
+            .collect();
         self.refuse_empty_state(sync, side, &observed).await?;
         let known = Known::load(engine, sync, &keys).await?;
         let mut fresh = Vec::new();
@@ -286,8 +347,18 @@ impl Poller {
                 continue;
             }
             let message = MessageId(engine.name());
-            let track = Track { content, message, state: TrackState::Noted };
-            fresh.push(Fresh { sync: sync.clone(), key, observed, track, track_expect: known.track_expect });
+            let track = Track {
+                content,
+                message,
+                state: TrackState::Noted,
+            };
+            fresh.push(Fresh {
+                sync: sync.clone(),
+                key,
+                observed,
+                track,
+                track_expect: known.track_expect,
+            });
         }
         Ok(fresh)
     }
@@ -305,9 +376,19 @@ fn next_cursor(
     next: &Option<crate::contract::PageToken>,
 ) -> Cursor {
     if let Some(token) = next {
-        return Cursor { resume: Some(Resume { after: Some(token.clone()), ..resume }), ..cursor };
+        return Cursor {
+            resume: Some(Resume {
+                after: Some(token.clone()),
+                ..resume
+            }),
+            ..cursor
+        };
     }
-    let reached = if engine.mistakes.has(Mistake::CursorNewestSeen) { resume.newest } else { resume.start };
+    let reached = if engine.mistakes.has(Mistake::CursorNewestSeen) {
+        resume.newest
+    } else {
+        resume.start
+    };
     Cursor {
         cursor: reached.max(cursor.cursor),
         newest_seen: resume.newest.max(cursor.newest_seen),
@@ -350,8 +431,17 @@ impl Known {
         if sync.side(key.side).mapping.xref.is_none() || observed.xref.is_some() || self.writes_back {
             return Ok(None);
         }
-        let row = WriteBack { xref: link.other.clone(), tries: 0, parked: None, due: engine.clock.now() };
-        Ok(Some(Rows::put_plain(key.row(Table::WriteBack), Expect::Any, &row)?))
+        let row = WriteBack {
+            xref: link.other.clone(),
+            tries: 0,
+            parked: None,
+            due: engine.clock.now(),
+        };
+        Ok(Some(Rows::put_plain(
+            key.row(Table::WriteBack),
+            Expect::Any,
+            &row,
+        )?))
     }
 
     async fn load(engine: &Engine, sync: &SyncSpec, keys: &[RecordKey]) -> Result<Vec<Known>> {
@@ -361,11 +451,15 @@ impl Known {
             rows.push(key.row(Table::Link));
             rows.push(key.row(Table::Parked));
             rows.push(key.row(Table::WriteBack));
-            rows.push(RowKey::new(Table::Claim, engine.record_claim(sync, key.side, &key.id)));
+            rows.push(RowKey::new(
+                Table::Claim,
+                engine.record_claim(sync, key.side, &key.id),
+            ));
         }
         let found = engine.store.get(&rows).await?;
-        let links: Result<Vec<Option<Link>>> =
-            (0..keys.len()).map(|i| optional(&rows[i * 5 + 1], &found[i * 5 + 1])).collect();
+        let links: Result<Vec<Option<Link>>> = (0..keys.len())
+            .map(|i| optional(&rows[i * 5 + 1], &found[i * 5 + 1]))
+            .collect();
         let links = links?;
         let mut linked = Vec::new();
         let mut pair_keys = Vec::new();
@@ -438,15 +532,23 @@ impl Known {
 /// Whether every field equals this side's half of the base.
 fn equals_half(sync: &SyncSpec, side: Side, pair: &Pair, observed: &Observed, engine: &Engine) -> bool {
     let other = &sync.side(side.other()).mapping.fields;
-    let half = if engine.mistakes.has(Mistake::OneBaseValue) { 0 } else { side.index() };
+    let half = if engine.mistakes.has(Mistake::OneBaseValue) {
+        0
+    } else {
+        side.index()
+    };
     observed.broken.is_empty()
         && observed.fields.iter().all(|(name, value)| {
-            let Some(spec) = sync.model.fields.get(name) else { return true };
+            let Some(spec) = sync.model.fields.get(name) else {
+                return true;
+            };
             let flows = spec.direction.unwrap_or(sync.direction).flows_from(side);
             if spec.passenger || !flows || !other.contains_key(name) {
                 return true;
             }
-            pair.base.get(name).is_some_and(|halves| !halves[half].is_dirty(value))
+            pair.base
+                .get(name)
+                .is_some_and(|halves| !halves[half].is_dirty(value))
         })
 }
 

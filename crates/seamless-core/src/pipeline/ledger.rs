@@ -83,7 +83,10 @@ impl Reason {
 
     /// The code as in JSON.
     pub fn code(self) -> String {
-        serde_json::to_value(self).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+        serde_json::to_value(self)
+            .ok()
+            .and_then(|value| value.as_str().map(str::to_owned))
+            .unwrap_or_default()
     }
 }
 
@@ -123,14 +126,26 @@ pub struct EntryField {
 
 impl EntryField {
     pub(crate) fn of(write: &FieldWrite) -> EntryField {
-        EntryField { why: write.why, before: write.before.clone(), after: write.predicted.clone(), loss: write.loss }
+        EntryField {
+            why: write.why,
+            before: write.before.clone(),
+            after: write.predicted.clone(),
+            loss: write.loss,
+        }
     }
 }
 
 impl Entry {
     /// A decision without fields.
     pub fn new(at: Timestamp, record: &RecordKey, reason: Reason, note: impl Into<String>) -> Entry {
-        Entry { at, record: record.clone(), other: None, reason, note: note.into(), fields: BTreeMap::new() }
+        Entry {
+            at,
+            record: record.clone(),
+            other: None,
+            reason,
+            note: note.into(),
+            fields: BTreeMap::new(),
+        }
     }
 
     /// Names the counterpart.
@@ -141,7 +156,10 @@ impl Entry {
 
     /// The row: by record and time, so that `explain` reads one range.
     pub fn row(&self, salt: u32) -> RowKey {
-        RowKey::new(Table::Ledger, format!("{}\u{1f}{:020}-{salt:08x}", self.record.path(), self.at.0.max(0)))
+        RowKey::new(
+            Table::Ledger,
+            format!("{}\u{1f}{:020}-{salt:08x}", self.record.path(), self.at.0.max(0)),
+        )
     }
 
     /// The side the change came from.

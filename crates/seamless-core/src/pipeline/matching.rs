@@ -36,7 +36,10 @@ pub fn judge(there: &[Candidate], twins: &[Candidate]) -> RuleOutcome {
         [one] if free_twins == 0 => RuleOutcome::Link(one.record.id.clone()),
         [_, ..] => RuleOutcome::Ambiguous,
         [] => {
-            if let Some(taken) = there.iter().find(|candidate| candidate.taken && candidate.same_identity) {
+            if let Some(taken) = there
+                .iter()
+                .find(|candidate| candidate.taken && candidate.same_identity)
+            {
                 return RuleOutcome::SuspectedDuplicate(taken.record.id.clone());
             }
             // Nobody to be confused with on the other side; but two records that are one by name and account as well
@@ -53,7 +56,12 @@ pub fn judge(there: &[Candidate], twins: &[Candidate]) -> RuleOutcome {
 pub fn key_of(rule: &MatchRule, record: &Observed) -> Option<Vec<String>> {
     rule.fields
         .iter()
-        .map(|field| record.fields.get(&field.field).and_then(|value| field.normalise.apply(value)))
+        .map(|field| {
+            record
+                .fields
+                .get(&field.field)
+                .and_then(|value| field.normalise.apply(value))
+        })
         .collect()
 }
 
@@ -87,16 +95,42 @@ fn domain(text: &str) -> String {
 
 /// Legal forms say nothing about identity: "Contoso Ltd." and "Contoso Limited" are one company.
 const LEGAL_FORMS: [&str; 17] = [
-    "ag", "bv", "co", "corp", "corporation", "gmbh", "inc", "incorporated", "kg", "limited", "llc", "llp", "ltd", "plc",
-    "sa", "sarl", "srl",
+    "ag",
+    "bv",
+    "co",
+    "corp",
+    "corporation",
+    "gmbh",
+    "inc",
+    "incorporated",
+    "kg",
+    "limited",
+    "llc",
+    "llp",
+    "ltd",
+    "plc",
+    "sa",
+    "sarl",
+    "srl",
 ];
 
 fn name(text: &str) -> String {
-    let lower: String =
-        text.to_lowercase().chars().map(|c| if c.is_alphanumeric() { c } else { ' ' }).collect();
+    let lower: String = text
+        .to_lowercase()
+        .chars()
+        .map(|c| if c.is_alphanumeric() { c } else { ' ' })
+        .collect();
     let all = words(&lower);
-    let kept: Vec<&str> = all.iter().copied().filter(|word| !LEGAL_FORMS.contains(word)).collect();
-    if kept.is_empty() { all.join(" ") } else { kept.join(" ") }
+    let kept: Vec<&str> = all
+        .iter()
+        .copied()
+        .filter(|word| !LEGAL_FORMS.contains(word))
+        .collect();
+    if kept.is_empty() {
+        all.join(" ")
+    } else {
+        kept.join(" ")
+    }
 }
 
 #[cfg(test)]
@@ -114,7 +148,11 @@ mod tests {
             fields: Fields::new(),
             broken: Default::default(),
         };
-        Candidate { record, taken, same_identity }
+        Candidate {
+            record,
+            taken,
+            same_identity,
+        }
     }
 
     #[test]
@@ -127,7 +165,11 @@ mod tests {
             (vec![free(), free()], vec![], RuleOutcome::Ambiguous),
             (vec![free()], vec![free()], RuleOutcome::Ambiguous),
             (vec![free()], vec![taken(true)], RuleOutcome::Link("1".into())),
-            (vec![taken(true)], vec![], RuleOutcome::SuspectedDuplicate("2".into())),
+            (
+                vec![taken(true)],
+                vec![],
+                RuleOutcome::SuspectedDuplicate("2".into()),
+            ),
             (vec![taken(false)], vec![], RuleOutcome::NoMatch),
             (vec![], vec![free()], RuleOutcome::Ambiguous),
             (vec![], vec![candidate("3", false, false)], RuleOutcome::NoMatch),
@@ -145,14 +187,22 @@ mod tests {
             (Normaliser::Email, " A@B.com ", Some("a@b.com")),
             (Normaliser::Phone, "+49 (0) 30/123", Some("49030123")),
             (Normaliser::Phone, "ext.", None),
-            (Normaliser::Domain, "https://www.Contoso.com/x", Some("contoso.com")),
+            (
+                Normaliser::Domain,
+                "https://www.Contoso.com/x",
+                Some("contoso.com"),
+            ),
             (Normaliser::Domain, "me@contoso.com", Some("contoso.com")),
             (Normaliser::Name, "Contoso, Ltd.", Some("contoso")),
             (Normaliser::Name, "Co", Some("co")),
             (Normaliser::Text, "   ", None),
         ];
         for (normaliser, text, expected) in cases {
-            assert_eq!(normaliser.apply(&Value::from(text)).as_deref(), expected, "{text}");
+            assert_eq!(
+                normaliser.apply(&Value::from(text)).as_deref(),
+                expected,
+                "{text}"
+            );
         }
     }
 }

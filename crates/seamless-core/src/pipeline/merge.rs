@@ -134,17 +134,26 @@ pub struct Merge {
 impl Merge {
     /// First-merge overwrites among the conflicts (R4).
     pub fn first_merge_overwrites(&self) -> u64 {
-        self.conflicts.iter().filter(|conflict| conflict.first_merge).count() as u64
+        self.conflicts
+            .iter()
+            .filter(|conflict| conflict.first_merge)
+            .count() as u64
     }
 }
 
 /// Merges source into target.
 pub fn merge(input: &MergeInput<'_>) -> Merge {
-    let mut plan = Merge { base: input.base.cloned().unwrap_or_default(), ..Merge::default() };
+    let mut plan = Merge {
+        base: input.base.cloned().unwrap_or_default(),
+        ..Merge::default()
+    };
     let target_mapping = &input.sync.side(input.side.other()).mapping;
     for (name, spec) in &input.sync.model.fields {
         let mapped_here = input.sync.side(input.side).mapping.fields.contains_key(name);
-        let writable = target_mapping.fields.get(name).is_some_and(|field| field.writable);
+        let writable = target_mapping
+            .fields
+            .get(name)
+            .is_some_and(|field| field.writable);
         if spec.passenger || !mapped_here || !writable {
             continue;
         }
@@ -165,7 +174,9 @@ fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, plan: &mut 
         plan.blocked.insert(name.to_owned(), reason.clone());
         return;
     }
-    let Some(source) = input.source.fields.get(name) else { return };
+    let Some(source) = input.source.fields.get(name) else {
+        return;
+    };
     let direction = spec.direction.unwrap_or(input.sync.direction);
     if !direction.flows_from(input.side) {
         return;
@@ -175,10 +186,15 @@ fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, plan: &mut 
         return;
     };
     if let Some(reason) = target_record.broken.get(name) {
-        plan.blocked.insert(name.to_owned(), format!("the other side cannot be read: {reason}"));
+        plan.blocked.insert(
+            name.to_owned(),
+            format!("the other side cannot be read: {reason}"),
+        );
         return;
     }
-    let Some(target) = target_record.fields.get(name) else { return };
+    let Some(target) = target_record.fields.get(name) else {
+        return;
+    };
     let two_way = direction.flows_from(input.side.other());
     let halves = input.base.and_then(|base| base.get(name));
     let (source_dirty, target_dirty) = match halves {
@@ -218,7 +234,11 @@ fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, plan: &mut 
         return;
     } else {
         let winner = winner(input, spec, two_way, source, target);
-        plan.conflicts.push(Conflict { field: name.to_owned(), winner, first_merge });
+        plan.conflicts.push(Conflict {
+            field: name.to_owned(),
+            winner,
+            first_merge,
+        });
         if winner != input.side {
             if input.mistakes.has(Mistake::LoserHalfNotUpdated) {
                 return;
@@ -232,9 +252,20 @@ fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, plan: &mut 
             }
             return;
         }
-        if first_merge { Why::FirstMergeOverwrite } else { Why::ConflictWon }
+        if first_merge {
+            Why::FirstMergeOverwrite
+        } else {
+            Why::ConflictWon
+        }
     };
-    set(plan, name, s, Half::Known(source.clone()), t, Half::Known(projected.predicted.clone()));
+    set(
+        plan,
+        name,
+        s,
+        Half::Known(source.clone()),
+        t,
+        Half::Known(projected.predicted.clone()),
+    );
     write_field(input, name, projected, target.clone(), why, plan);
 }
 
@@ -242,14 +273,25 @@ fn create_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, source: &V
     let (s, t) = (input.side.index(), input.side.other().index());
     match project(input, name, spec, source) {
         Projected::Value(projection) => {
-            set(plan, name, s, Half::Known(source.clone()), t, Half::Known(projection.predicted.clone()));
+            set(
+                plan,
+                name,
+                s,
+                Half::Known(source.clone()),
+                t,
+                Half::Known(projection.predicted.clone()),
+            );
             if !projection.native.is_empty() {
                 write_field(input, name, projection, Value::Null, Why::Created, plan);
             }
         }
         Projected::Pending(parent) => {
             wait_or_leave(spec, name, parent, plan);
-            if !spec.reference.as_ref().is_some_and(|reference| reference.required) {
+            if !spec
+                .reference
+                .as_ref()
+                .is_some_and(|reference| reference.required)
+            {
                 // Not settled: the field stays dirty, so that it is written once the parent has its counterpart.
                 set(plan, name, s, Half::Cleared, t, Half::Known(Value::Null));
             }
@@ -280,12 +322,20 @@ fn fill_defaults(input: &MergeInput<'_>, plan: &mut Merge) {
 fn add_passengers(input: &MergeInput<'_>, plan: &mut Merge) {
     let mapping = &input.sync.side(input.side.other()).mapping;
     for (name, spec) in &input.sync.model.fields {
-        let Some(field) = mapping.fields.get(name) else { continue };
+        let Some(field) = mapping.fields.get(name) else {
+            continue;
+        };
         if !spec.passenger || !field.writable || (input.target.is_some() && !field.updatable) {
             continue;
         }
-        let Some(value) = input.source.fields.get(name).filter(|value| !value.is_empty()) else { continue };
-        let before = input.target.and_then(|target| target.fields.get(name)).cloned().unwrap_or_default();
+        let Some(value) = input.source.fields.get(name).filter(|value| !value.is_empty()) else {
+            continue;
+        };
+        let before = input
+            .target
+            .and_then(|target| target.fields.get(name))
+            .cloned()
+            .unwrap_or_default();
         if let Ok(projection) = mapping.project(name, value)
             && projection.predicted != before
         {
@@ -361,13 +411,21 @@ fn winner(input: &MergeInput<'_>, spec: &FieldSpec, two_way: bool, source: &Valu
 
 /// The source's side lost: its half becomes its value, the winner's half is cleared until the winner's own message settles it.
 fn lose(plan: &mut Merge, name: &str, s: usize, source: &Value, t: usize, two_way: bool, target: &Value) {
-    let winner = if two_way { Half::Cleared } else { Half::Known(target.clone()) };
+    let winner = if two_way {
+        Half::Cleared
+    } else {
+        Half::Known(target.clone())
+    };
     set(plan, name, s, Half::Known(source.clone()), t, winner);
     plan.hint_target |= two_way;
 }
 
 fn wait_or_leave(spec: &FieldSpec, name: &str, parent: RecordId, plan: &mut Merge) {
-    if spec.reference.as_ref().is_some_and(|reference| reference.required) {
+    if spec
+        .reference
+        .as_ref()
+        .is_some_and(|reference| reference.required)
+    {
         plan.waits_for.get_or_insert((name.to_owned(), parent));
     } else {
         plan.pending.insert(name.to_owned(), parent);
@@ -375,7 +433,14 @@ fn wait_or_leave(spec: &FieldSpec, name: &str, parent: RecordId, plan: &mut Merg
 }
 
 fn settle(plan: &mut Merge, name: &str, s: usize, source: &Value, t: usize, target: &Value) {
-    set(plan, name, s, Half::Known(source.clone()), t, Half::Known(target.clone()));
+    set(
+        plan,
+        name,
+        s,
+        Half::Known(source.clone()),
+        t,
+        Half::Known(target.clone()),
+    );
 }
 
 fn set(plan: &mut Merge, name: &str, s: usize, source: Half, t: usize, target: Half) {
@@ -393,19 +458,35 @@ fn write_field(
     why: Why,
     plan: &mut Merge,
 ) {
-    let Some(field) = input.sync.side(input.side.other()).mapping.fields.get(name) else { return };
+    let Some(field) = input.sync.side(input.side.other()).mapping.fields.get(name) else {
+        return;
+    };
     if input.target.is_some() && !field.updatable {
         let halves = input.base.and_then(|base| base.get(name));
         match halves {
             Some(halves) => plan.base.insert(name.to_owned(), halves.clone()),
             None => plan.base.remove(name),
         };
-        plan.blocked.insert(name.to_owned(), format!("{} cannot be changed after the create there", field.native));
+        plan.blocked.insert(
+            name.to_owned(),
+            format!("{} cannot be changed after the create there", field.native),
+        );
         return;
     }
-    let Projection { native, predicted, lossy } = projection;
+    let Projection {
+        native,
+        predicted,
+        lossy,
+    } = projection;
     plan.writes.insert(
         name.to_owned(),
-        FieldWrite { path: field.native.clone(), native, predicted, before, why, loss: lossy },
+        FieldWrite {
+            path: field.native.clone(),
+            native,
+            predicted,
+            before,
+            why,
+            loss: lossy,
+        },
     );
 }

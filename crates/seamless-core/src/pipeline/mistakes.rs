@@ -135,7 +135,9 @@ impl Mistakes {
     /// Plants one.
     #[cfg(feature = "planted-mistakes")]
     pub const fn plant(mistake: Mistake) -> Mistakes {
-        Mistakes { planted: Some(mistake) }
+        Mistakes {
+            planted: Some(mistake),
+        }
     }
 
     /// Whether this mistake is planted.

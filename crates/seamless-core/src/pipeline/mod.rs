@@ -20,7 +20,7 @@ mod spec;
 mod state;
 mod write_back;
 
-pub use apply::{ApplyStep, Applier};
+pub use apply::{Applier, ApplyStep};
 pub use counters::{Count, Counters};
 pub use cursor::start_of;
 pub use engine::{Engine, System};
@@ -34,7 +34,7 @@ pub use receipt::{CommitReceipt, commit_with_receipt};
 pub use resolver::{ResolveStep, Resolver};
 pub use spec::*;
 pub use state::{
-    ClaimHolder, Cursor, Hint, Intent, Link, Pair, Parked, RecordKey, Resume, Rewrite, Rows, Suspect, Track, TrackState,
-    WriteBack, cursor_row, due_of, hint_row, pair_row, pair_row_of, waiting_anchor,
+    ClaimHolder, Cursor, Hint, Intent, Link, Pair, Parked, RecordKey, Resume, Rewrite, Rows, Suspect, Track,
+    TrackState, WriteBack, cursor_row, due_of, hint_row, pair_row, pair_row_of, waiting_anchor,
 };
 pub use write_back::{WriteBackStep, WriteBacker};

@@ -40,7 +40,10 @@ impl Engine {
     async fn rebuild(&self, sync: &SyncSpec) -> Result<Rebuilt> {
         let (a, read_a) = self.cross_references(sync, Side::A).await?;
         let (b, read_b) = self.cross_references(sync, Side::B).await?;
-        let mut rebuilt = Rebuilt { read: [read_a, read_b], ..Rebuilt::default() };
+        let mut rebuilt = Rebuilt {
+            read: [read_a, read_b],
+            ..Rebuilt::default()
+        };
         for (a_id, names) in &a {
             if b.get(names) != Some(a_id) {
                 rebuilt.one_sided += 1;
@@ -52,19 +55,30 @@ impl Engine {
                 rebuilt.kept += 1;
             }
         }
-        rebuilt.one_sided += b.iter().filter(|(b_id, names)| a.get(*names) != Some(*b_id)).count() as u64;
+        rebuilt.one_sided += b
+            .iter()
+            .filter(|(b_id, names)| a.get(*names) != Some(*b_id))
+            .count() as u64;
         Ok(rebuilt)
     }
 
     /// Every record's cross-reference on one side: ids only, nothing else is kept in memory.
-    async fn cross_references(&self, sync: &SyncSpec, side: Side) -> Result<(BTreeMap<RecordId, RecordId>, u64)> {
+    async fn cross_references(
+        &self,
+        sync: &SyncSpec,
+        side: Side,
+    ) -> Result<(BTreeMap<RecordId, RecordId>, u64)> {
         let spec = sync.side(side);
         let source = &self.system(sync, side)?.source;
         let mut found = BTreeMap::new();
         let (mut read, mut after) = (0, None);
         for _ in 0..PAGES_MAX {
-            let request =
-                ListRequest { entity: spec.mapping.entity.clone(), since: None, after: after.take(), limit: 500 };
+            let request = ListRequest {
+                entity: spec.mapping.entity.clone(),
+                since: None,
+                after: after.take(),
+                limit: 500,
+            };
             let page = source.list(&request).await?;
             read += page.records.len() as u64;
             for native in &page.records {
@@ -76,14 +90,19 @@ impl Engine {
             }
             after = page.next;
         }
-        Err(Error::protocol("the list never ends").with("system", &spec.system).with("entity", &spec.mapping.entity))
+        Err(Error::protocol("the list never ends")
+            .with("system", &spec.system)
+            .with("entity", &spec.mapping.entity))
     }
 
     /// False when one of the two is linked already.
     async fn link_pair(&self, sync: &SyncSpec, a: &RecordId, b: &RecordId) -> Result<bool> {
         let key_a = RecordKey::new(&sync.id, Side::A, a);
         let key_b = RecordKey::new(&sync.id, Side::B, b);
-        let rows = self.store.get(&[key_a.row(Table::Link), key_b.row(Table::Link)]).await?;
+        let rows = self
+            .store
+            .get(&[key_a.row(Table::Link), key_b.row(Table::Link)])
+            .await?;
         if rows.iter().any(Option::is_some) {
             return Ok(false);
         }
@@ -94,7 +113,8 @@ impl Engine {
         let ops: Vec<Op> = vec![
             Rows::put_plain(key_a.row(Table::Link), Expect::Absent, &Link { other: b.clone() })?,
             Rows::put_plain(key_b.row(Table::Link), Expect::Absent, &Link { other: a.clone() })?,
-            self.typed().put_sealed(pair_row(&sync.id, a, b), Expect::Any, &pair)?,
+            self.typed()
+                .put_sealed(pair_row(&sync.id, a, b), Expect::Any, &pair)?,
         ];
         self.store.commit(ops).await?;
         Ok(true)

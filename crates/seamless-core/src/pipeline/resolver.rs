@@ -14,7 +14,8 @@ use super::merge::Why;
 use super::mistakes::Mistake;
 use super::spec::SyncSpec;
 use super::state::{
-    ClaimHolder, Hint, Intent, Link, Pair, Parked, RecordKey, Rows, Suspect, due_of, expect_of, hint_row, pair_row_of, suspect_row,
+    ClaimHolder, Hint, Intent, Link, Pair, Parked, RecordKey, Rows, Suspect, due_of, expect_of, hint_row,
+    pair_row_of, suspect_row,
 };
 use crate::contract::{Expect, Lookup, Op, Row, RowKey, Scan, Table};
 use crate::error::{ErrorKind, Result};
@@ -38,19 +39,30 @@ pub struct ResolveStep {
 }
 
 /// When a re-created record is searched for again (R8).
-const SUSPECT_WAITS: [Duration; 3] =
-    [Duration::from_secs(600), Duration::from_secs(3_600), Duration::from_secs(86_400)];
+const SUSPECT_WAITS: [Duration; 3] = [
+    Duration::from_secs(600),
+    Duration::from_secs(3_600),
+    Duration::from_secs(86_400),
+];
 
 impl Resolver {
     /// A resolver.
     pub fn new(engine: &Arc<Engine>) -> Resolver {
-        Resolver { engine: engine.clone(), claimant: Claimant::new(engine) }
+        Resolver {
+            engine: engine.clone(),
+            claimant: Claimant::new(engine),
+        }
     }
 
     /// Resolves what is due. Cancel safe at every await.
     pub async fn step(&self) -> Result<ResolveStep> {
         let engine = &*self.engine;
-        let scan = Scan { table: Table::Intent, prefix: String::new(), after: None, limit: 500 };
+        let scan = Scan {
+            table: Table::Intent,
+            prefix: String::new(),
+            after: None,
+            limit: 500,
+        };
         let mut step = ResolveStep::default();
         let mut failure = None;
         for (key, row) in engine.store.scan(&scan).await? {
@@ -78,12 +90,22 @@ impl Resolver {
     async fn resolve(&self, key: &RowKey, row: &Row, intent: Intent) -> Result<bool> {
         let engine = &*self.engine;
         let lease = BTreeSet::from([format!("intent/{}", key.key)]);
-        let Some(held) = self.claimant.take(engine, &[lease]).await?.remove(0) else { return Ok(false) };
+        let Some(held) = self.claimant.take(engine, &[lease]).await?.remove(0) else {
+            return Ok(false);
+        };
         let sync = engine.sync(&intent.source.sync)?.clone();
         let mut release = held.releases(engine);
-        release.push(Op::Delete { key: key.clone(), expect: Expect::Version(row.version) });
+        release.push(Op::Delete {
+            key: key.clone(),
+            expect: Expect::Version(row.version),
+        });
         release.extend(self.claims_of(key, &intent).await?);
-        let case = Case { engine, sync, intent, release };
+        let case = Case {
+            engine,
+            sync,
+            intent,
+            release,
+        };
         let done = match case.intent.target.clone() {
             Some(target) => case.update(&target).await,
             None => case.create().await,
@@ -96,13 +118,20 @@ impl Resolver {
 
     /// The releases of the claims that the intent holds.
     async fn claims_of(&self, key: &RowKey, intent: &Intent) -> Result<Vec<Op>> {
-        let keys: Vec<RowKey> = intent.claims.iter().map(|claim| RowKey::new(Table::Claim, claim.clone())).collect();
+        let keys: Vec<RowKey> = intent
+            .claims
+            .iter()
+            .map(|claim| RowKey::new(Table::Claim, claim.clone()))
+            .collect();
         let rows = self.engine.store.get(&keys).await?;
         let mut ops = Vec::new();
         for (claim, row) in keys.into_iter().zip(rows) {
             let Some(row) = row else { continue };
             if Rows::plain::<ClaimHolder>(&claim, &row)? == ClaimHolder::Intent(key.key.clone()) {
-                ops.push(Op::Delete { key: claim, expect: Expect::Version(row.version) });
+                ops.push(Op::Delete {
+                    key: claim,
+                    expect: Expect::Version(row.version),
+                });
             }
         }
         Ok(ops)
@@ -111,7 +140,12 @@ impl Resolver {
     /// Re-created records: did the first create land after all?
     async fn search_suspects(&self) -> Result<()> {
         let engine = &*self.engine;
-        let scan = Scan { table: Table::Suspect, prefix: String::new(), after: None, limit: 100 };
+        let scan = Scan {
+            table: Table::Suspect,
+            prefix: String::new(),
+            after: None,
+            limit: 100,
+        };
         for (key, row) in engine.store.scan(&scan).await? {
             if due_of(&key, "").is_some_and(|due| due > engine.clock.now()) {
                 break;
@@ -120,14 +154,24 @@ impl Resolver {
             let suspect: Suspect = Rows::plain(&row_key, &row)?;
             let sync = engine.sync(&suspect.source.sync)?.clone();
             let stamped = find_stamped(engine, &sync, &suspect.source).await?;
-            let mut ops = vec![Op::Delete { key: row_key, expect: Expect::Version(row.version) }];
+            let mut ops = vec![Op::Delete {
+                key: row_key,
+                expect: Expect::Version(row.version),
+            }];
             if stamped.len() > 1 {
                 ops.extend(report_twins(engine, &sync, &suspect.source, &stamped).await?);
             }
             if let Some(wait) = SUSPECT_WAITS.get(suspect.searches as usize + 1) {
-                let next = Suspect { searches: suspect.searches + 1, ..suspect };
+                let next = Suspect {
+                    searches: suspect.searches + 1,
+                    ..suspect
+                };
                 let due = engine.clock.now().plus(*wait);
-                ops.push(Rows::put_plain(suspect_row(due, &next.source), Expect::Any, &next)?);
+                ops.push(Rows::put_plain(
+                    suspect_row(due, &next.source),
+                    Expect::Any,
+                    &next,
+                )?);
             }
             match engine.store.commit(ops).await {
                 Err(error) if error.kind == ErrorKind::Conflict => {}
@@ -141,12 +185,20 @@ impl Resolver {
 /// Records in the target that carry the source's id as cross-reference, to the letter.
 async fn find_stamped(engine: &Engine, sync: &SyncSpec, source: &RecordKey) -> Result<Vec<Observed>> {
     let spec = sync.side(source.side.other());
-    let Some(field) = spec.mapping.xref.clone() else { return Ok(Vec::new()) };
-    let lookup = Lookup::Field { field, value: Value::Text(source.id.0.clone()) };
+    let Some(field) = spec.mapping.xref.clone() else {
+        return Ok(Vec::new());
+    };
+    let lookup = Lookup::Field {
+        field,
+        value: Value::Text(source.id.0.clone()),
+    };
     let target = &engine.system(sync, source.side.other())?.target;
     let found = target.find(&spec.mapping.entity, &[lookup]).await?;
-    let mut records: Vec<Observed> =
-        found.into_iter().flatten().map(|native| spec.mapping.observe(&native)).collect();
+    let mut records: Vec<Observed> = found
+        .into_iter()
+        .flatten()
+        .map(|native| spec.mapping.observe(&native))
+        .collect();
     records.retain(|record| record.xref.as_deref() == Some(source.id.as_str()));
     records.sort_by_key(|record| (record.id.0.len(), record.id.0.clone()));
     records.dedup_by(|a, b| a.id == b.id);
@@ -154,7 +206,12 @@ async fn find_stamped(engine: &Engine, sync: &SyncSpec, source: &RecordKey) -> R
 }
 
 /// Several records carry the source's id: the linked one stays, the others are parked and reported, never deleted.
-async fn report_twins(engine: &Engine, sync: &SyncSpec, source: &RecordKey, stamped: &[Observed]) -> Result<Vec<Op>> {
+async fn report_twins(
+    engine: &Engine,
+    sync: &SyncSpec,
+    source: &RecordKey,
+    stamped: &[Observed],
+) -> Result<Vec<Op>> {
     let link_key = source.row(Table::Link);
     let link: Option<Link> = match engine.store.get(std::slice::from_ref(&link_key)).await?.remove(0) {
         Some(row) => Some(Rows::plain(&link_key, &row)?),
@@ -165,7 +222,10 @@ async fn report_twins(engine: &Engine, sync: &SyncSpec, source: &RecordKey, stam
     let mut ops = Vec::new();
     for twin in stamped.iter().filter(|record| record.id != keep) {
         let key = RecordKey::new(&sync.id, source.side.other(), &twin.id);
-        let sentence = format!("a lost create landed late: {} and {keep} there both stand for {}; merge them there", twin.id, source.id);
+        let sentence = format!(
+            "a lost create landed late: {} and {keep} there both stand for {}; merge them there",
+            twin.id, source.id
+        );
         engine.counters.parked.add(1);
         let parked = Parked {
             reason: Reason::ReportedDuplicate,
@@ -175,9 +235,17 @@ async fn report_twins(engine: &Engine, sync: &SyncSpec, source: &RecordKey, stam
             waits_for: None,
             candidates: vec![source.clone()],
         };
-        ops.push(engine.typed().put_sealed(key.row(Table::Parked), Expect::Any, &parked)?);
+        ops.push(
+            engine
+                .typed()
+                .put_sealed(key.row(Table::Parked), Expect::Any, &parked)?,
+        );
         let entry = Entry::new(now, source, Reason::ReportedDuplicate, sentence).other(&twin.id);
-        ops.push(engine.typed().put_sealed(entry.row(engine.salt()), Expect::Any, &entry)?);
+        ops.push(
+            engine
+                .typed()
+                .put_sealed(entry.row(engine.salt()), Expect::Any, &entry)?,
+        );
     }
     Ok(ops)
 }
@@ -194,20 +262,43 @@ impl Case<'_> {
     /// A lost update: field by field, what does the target hold now?
     async fn update(self, target: &RecordId) -> Result<()> {
         let side = self.intent.source.side.other();
-        let mut found = self.engine.fetch(&self.sync, side, std::slice::from_ref(target)).await?;
+        let mut found = self
+            .engine
+            .fetch(&self.sync, side, std::slice::from_ref(target))
+            .await?;
         let Some(seen) = found.remove(target) else {
-            return self.give_back(Reason::RecoveredNotApplied, "the record is gone there", Vec::new()).await;
+            return self
+                .give_back(
+                    Reason::RecoveredNotApplied,
+                    "the record is gone there",
+                    Vec::new(),
+                )
+                .await;
         };
         let pair_key = pair_row_of(&self.intent.source, target);
-        let row = self.engine.store.get(std::slice::from_ref(&pair_key)).await?.remove(0);
+        let row = self
+            .engine
+            .store
+            .get(std::slice::from_ref(&pair_key))
+            .await?
+            .remove(0);
         let before: Pair = match &row {
             Some(row) => self.engine.typed().sealed(&pair_key, row)?,
             None => Pair::default(),
         };
         let mut planned = self.intent.planned.clone();
         let landed = |name: &String, write: &super::merge::FieldWrite| {
-            let compare = self.sync.model.fields.get(name).map(|spec| spec.compare).unwrap_or_default();
-            seen.observed.fields.get(name).is_some_and(|now| compare.same(&write.predicted, now))
+            let compare = self
+                .sync
+                .model
+                .fields
+                .get(name)
+                .map(|spec| spec.compare)
+                .unwrap_or_default();
+            seen.observed
+                .fields
+                .get(name)
+                .is_some_and(|now| compare.same(&write.predicted, now))
         };
         let all = self.intent.writes.iter().any(|(name, write)| landed(name, write));
         let mut applied = 0;
@@ -223,12 +314,30 @@ impl Case<'_> {
                 None => planned.remove(name),
             };
         }
-        let reason = if applied > 0 { Reason::RecoveredApplied } else { Reason::RecoveredNotApplied };
+        let reason = if applied > 0 {
+            Reason::RecoveredApplied
+        } else {
+            Reason::RecoveredNotApplied
+        };
         let note = format!("{applied} of {} fields had landed", self.intent.writes.len());
-        let writes = self.intent.writes.iter().filter(|(name, write)| landed(name, write));
-        let writes: BTreeMap<_, _> = writes.map(|(name, write)| (name.clone(), write.clone())).collect();
+        let writes = self
+            .intent
+            .writes
+            .iter()
+            .filter(|(name, write)| landed(name, write));
+        let writes: BTreeMap<_, _> = writes
+            .map(|(name, write)| (name.clone(), write.clone()))
+            .collect();
         let readback = seen.observed.clone();
-        let landing = self.landing(target.clone(), readback, writes, planned, before, expect_of(row.as_ref()), self.intent.new_link.clone());
+        let landing = self.landing(
+            target.clone(),
+            readback,
+            writes,
+            planned,
+            before,
+            expect_of(row.as_ref()),
+            self.intent.new_link.clone(),
+        );
         self.commit(landing, reason, note).await
     }
 
@@ -248,70 +357,126 @@ impl Case<'_> {
         } else {
             self.above_high_water().await?
         };
-        let equal: Vec<&Observed> =
-            above.iter().filter(|record| record.xref.is_none() && self.equals_sent(record)).collect();
+        let equal: Vec<&Observed> = above
+            .iter()
+            .filter(|record| record.xref.is_none() && self.equals_sent(record))
+            .collect();
         match equal.as_slice() {
             [one] => {
                 let one = (*one).clone();
-                return self.adopt(one, Vec::new(), "found by what was sent, above the ids known before").await;
+                return self
+                    .adopt(
+                        one,
+                        Vec::new(),
+                        "found by what was sent, above the ids known before",
+                    )
+                    .await;
             }
             [] => {}
             several => {
                 let several: Vec<Observed> = several.iter().map(|record| (*record).clone()).collect();
                 let sentence = "several new records equal what was sent, and none says whose it is; keep one of them, with this record's id in its cross-reference field";
-                return self.park(Reason::ParkedSeveralRecovered, sentence, &several).await;
+                return self
+                    .park(Reason::ParkedSeveralRecovered, sentence, &several)
+                    .await;
             }
         }
-        let similar: Vec<Observed> =
-            above.iter().filter(|record| record.xref.is_none() && self.is_similar(record)).cloned().collect();
+        let similar: Vec<Observed> = above
+            .iter()
+            .filter(|record| record.xref.is_none() && self.is_similar(record))
+            .cloned()
+            .collect();
         if !similar.is_empty() {
             let sentence = "after a create without answer a similar record appeared; if it is the same, put this record's id into its cross-reference field, else make the two differ";
             return self.park(Reason::ParkedSimilar, sentence, &similar).await;
         }
         let due = self.engine.clock.now().plus(SUSPECT_WAITS[0]);
-        let suspect = Suspect { source: self.intent.source.clone(), searches: 0 };
+        let suspect = Suspect {
+            source: self.intent.source.clone(),
+            searches: 0,
+        };
         let row = Rows::put_plain(suspect_row(due, &suspect.source), Expect::Any, &suspect)?;
-        self.give_back(Reason::RecoveredNotApplied, "the create did not land; it is made again", vec![row]).await
+        self.give_back(
+            Reason::RecoveredNotApplied,
+            "the create did not land; it is made again",
+            vec![row],
+        )
+        .await
     }
 
     /// Unlinked records that are newer than what was known before the create.
     async fn above_high_water(&self) -> Result<Vec<Observed>> {
-        let Some(mark) = self.intent.high_water.clone() else { return Ok(Vec::new()) };
+        let Some(mark) = self.intent.high_water.clone() else {
+            return Ok(Vec::new());
+        };
         let side = self.intent.source.side.other();
         let spec = self.sync.side(side);
         let target = &self.engine.system(&self.sync, side)?.target;
-        let found = target.find(&spec.mapping.entity, &[Lookup::AboveId(mark)]).await?;
-        let records: Vec<Observed> =
-            found.into_iter().flatten().map(|native| spec.mapping.observe(&native)).collect();
-        let keys: Vec<RecordKey> =
-            records.iter().map(|record| RecordKey::new(&self.sync.id, side, &record.id)).collect();
+        let found = target
+            .find(&spec.mapping.entity, &[Lookup::AboveId(mark)])
+            .await?;
+        let records: Vec<Observed> = found
+            .into_iter()
+            .flatten()
+            .map(|native| spec.mapping.observe(&native))
+            .collect();
+        let keys: Vec<RecordKey> = records
+            .iter()
+            .map(|record| RecordKey::new(&self.sync.id, side, &record.id))
+            .collect();
         let rows: Vec<RowKey> = keys.iter().map(|key| key.row(Table::Link)).collect();
         let links = self.engine.store.get(&rows).await?;
-        Ok(records.into_iter().zip(links).filter(|(_, link)| link.is_none()).map(|(record, _)| record).collect())
+        Ok(records
+            .into_iter()
+            .zip(links)
+            .filter(|(_, link)| link.is_none())
+            .map(|(record, _)| record)
+            .collect())
     }
 
     fn equals_sent(&self, record: &Observed) -> bool {
-        self.intent.writes.iter().all(|(name, write)| self.holds(record, name, &write.predicted))
+        self.intent
+            .writes
+            .iter()
+            .all(|(name, write)| self.holds(record, name, &write.predicted))
     }
 
     /// Same name, and the same match key or at least half of the mapped fields equal.
     fn is_similar(&self, record: &Observed) -> bool {
         let identity = self.sync.model.identity.iter().filter(|name| {
-            self.sync.model.fields.get(*name).is_some_and(|spec| spec.reference.is_none())
+            self.sync
+                .model
+                .fields
+                .get(*name)
+                .is_some_and(|spec| spec.reference.is_none())
         });
         let mut named = false;
         for name in identity {
             named = true;
-            let Some(write) = self.intent.writes.get(name) else { return false };
+            let Some(write) = self.intent.writes.get(name) else {
+                return false;
+            };
             if !self.holds(record, name, &write.predicted) {
                 return false;
             }
         }
-        let equal = self.intent.writes.iter().filter(|(name, write)| self.holds(record, name, &write.predicted)).count();
+        let equal = self
+            .intent
+            .writes
+            .iter()
+            .filter(|(name, write)| self.holds(record, name, &write.predicted))
+            .count();
         let by_key = self.sync.model.match_rules.iter().any(|rule| {
             rule.fields.iter().all(|field| {
-                let sent = self.intent.writes.get(&field.field).and_then(|write| field.normalise.apply(&write.predicted));
-                let there = record.fields.get(&field.field).and_then(|value| field.normalise.apply(value));
+                let sent = self
+                    .intent
+                    .writes
+                    .get(&field.field)
+                    .and_then(|write| field.normalise.apply(&write.predicted));
+                let there = record
+                    .fields
+                    .get(&field.field)
+                    .and_then(|value| field.normalise.apply(value));
                 sent.is_some() && sent == there
             })
         });
@@ -319,8 +484,17 @@ impl Case<'_> {
     }
 
     fn holds(&self, record: &Observed, name: &String, value: &Value) -> bool {
-        let compare = self.sync.model.fields.get(name).map(|spec| spec.compare).unwrap_or_default();
-        record.fields.get(name).is_some_and(|now| compare.same(value, now))
+        let compare = self
+            .sync
+            .model
+            .fields
+            .get(name)
+            .map(|spec| spec.compare)
+            .unwrap_or_default();
+        record
+            .fields
+            .get(name)
+            .is_some_and(|now| compare.same(value, now))
     }
 
     /// The create landed: link it.
@@ -332,10 +506,14 @@ impl Case<'_> {
         let link = Some((Reason::LinkedByRecovery, note.to_owned()));
         let landing = self.landing(id, record, writes, planned, Pair::default(), Expect::Absent, link);
         self.engine.counters.created.add(1);
-        self.commit(landing, Reason::LinkedByRecovery, note.to_owned()).await
+        self.commit(landing, Reason::LinkedByRecovery, note.to_owned())
+            .await
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of a landing, named where it is built")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a landing, named where it is built"
+    )]
     fn landing(
         &self,
         target: RecordId,
@@ -374,15 +552,26 @@ impl Case<'_> {
 
     /// Commits, and has the source looked at again: what did not land is still dirty.
     async fn commit(&self, mut landing: Landing, reason: Reason, note: String) -> Result<()> {
-        let fields = self.intent.writes.iter().filter(|(_, write)| write.why != Why::Passenger);
-        let fields = fields.map(|(name, write)| (name.clone(), EntryField::of(write))).collect();
+        let fields = self
+            .intent
+            .writes
+            .iter()
+            .filter(|(_, write)| write.why != Why::Passenger);
+        let fields = fields
+            .map(|(name, write)| (name.clone(), EntryField::of(write)))
+            .collect();
         let entry = Entry::new(self.engine.clock.now(), &self.intent.source, reason, note);
-        let entry = Entry { fields, ..entry.other(&landing.target) };
+        let entry = Entry {
+            fields,
+            ..entry.other(&landing.target)
+        };
         landing.entries.push(entry);
         landing.release.push(self.hint_source()?);
         match commit_landed(self.engine, vec![landing]).await?.remove(0) {
             Some(_) => Ok(()),
-            None => Err(crate::error::Error::conflict("the intent was resolved by another worker")),
+            None => Err(crate::error::Error::conflict(
+                "the intent was resolved by another worker",
+            )),
         }
     }
 
@@ -392,7 +581,11 @@ impl Case<'_> {
         ops.extend(more);
         ops.push(self.hint_source()?);
         let entry = Entry::new(self.engine.clock.now(), &self.intent.source, reason, note);
-        ops.push(self.engine.typed().put_sealed(entry.row(self.engine.salt()), Expect::Any, &entry)?);
+        ops.push(
+            self.engine
+                .typed()
+                .put_sealed(entry.row(self.engine.salt()), Expect::Any, &entry)?,
+        );
         self.engine.store.commit(ops).await.map(drop)
     }
 
@@ -400,8 +593,10 @@ impl Case<'_> {
     async fn park(self, reason: Reason, sentence: &str, candidates: &[Observed]) -> Result<()> {
         let engine = self.engine;
         let side = self.intent.source.side.other();
-        let keys: Vec<RecordKey> =
-            candidates.iter().map(|record| RecordKey::new(&self.sync.id, side, &record.id)).collect();
+        let keys: Vec<RecordKey> = candidates
+            .iter()
+            .map(|record| RecordKey::new(&self.sync.id, side, &record.id))
+            .collect();
         let now = engine.clock.now();
         let parked = |content: String, candidates: Vec<RecordKey>| Parked {
             reason,
@@ -413,21 +608,42 @@ impl Case<'_> {
         };
         let mut ops = self.release.clone();
         for (record, key) in candidates.iter().zip(&keys) {
-            let row = parked(engine.content_hash(&self.sync, record), vec![self.intent.source.clone()]);
-            ops.push(engine.typed().put_sealed(key.row(Table::Parked), Expect::Any, &row)?);
+            let row = parked(
+                engine.content_hash(&self.sync, record),
+                vec![self.intent.source.clone()],
+            );
+            ops.push(
+                engine
+                    .typed()
+                    .put_sealed(key.row(Table::Parked), Expect::Any, &row)?,
+            );
         }
         engine.counters.parked.add(1 + keys.len() as u64);
         let row = parked(self.intent.source_content.clone(), keys);
-        ops.push(engine.typed().put_sealed(self.intent.source.row(Table::Parked), Expect::Any, &row)?);
+        ops.push(
+            engine
+                .typed()
+                .put_sealed(self.intent.source.row(Table::Parked), Expect::Any, &row)?,
+        );
         let entry = Entry::new(now, &self.intent.source, reason, sentence);
-        ops.push(engine.typed().put_sealed(entry.row(engine.salt()), Expect::Any, &entry)?);
+        ops.push(
+            engine
+                .typed()
+                .put_sealed(entry.row(engine.salt()), Expect::Any, &entry)?,
+        );
         engine.store.commit(ops).await.map(drop)
     }
 
     fn hint_source(&self) -> Result<Op> {
         let source = &self.intent.source;
         let target = &self.sync.side(source.side.other()).system;
-        let hint = Hint { record: source.clone() };
-        Rows::put_plain(hint_row(target, self.engine.clock.now(), source), Expect::Any, &hint)
+        let hint = Hint {
+            record: source.clone(),
+        };
+        Rows::put_plain(
+            hint_row(target, self.engine.clock.now(), source),
+            Expect::Any,
+            &hint,
+        )
     }
 }

@@ -17,18 +17,33 @@ impl Engine {
         let mut after = None;
         let mut count = 0;
         loop {
-            let scan = Scan { table: Table::Parked, prefix: String::new(), after: after.take(), limit: PAGE };
+            let scan = Scan {
+                table: Table::Parked,
+                prefix: String::new(),
+                after: after.take(),
+                limit: PAGE,
+            };
             let rows = self.store.scan(&scan).await?;
-            let Some((last, _)) = rows.last() else { return Ok(count) };
+            let Some((last, _)) = rows.last() else {
+                return Ok(count);
+            };
             after = Some(last.clone());
             let mut ops = Vec::new();
             for (key, row) in &rows {
                 let row_key = RowKey::new(Table::Parked, key.clone());
                 let parked: Parked = self.typed().sealed(&row_key, row)?;
-                let Some(record) = self.record_of(key).filter(|_| reasons.contains(&parked.reason)) else { continue };
+                let Some(record) = self.record_of(key).filter(|_| reasons.contains(&parked.reason)) else {
+                    continue;
+                };
                 let target = &self.sync(&record.sync)?.side(record.side.other()).system;
-                let hint = Hint { record: record.clone() };
-                ops.push(Rows::put_plain(hint_row(target, self.clock.now(), &record), Expect::Any, &hint)?);
+                let hint = Hint {
+                    record: record.clone(),
+                };
+                ops.push(Rows::put_plain(
+                    hint_row(target, self.clock.now(), &record),
+                    Expect::Any,
+                    &hint,
+                )?);
                 count += 1;
             }
             self.store.commit(ops).await?;
@@ -39,19 +54,37 @@ impl Engine {
     pub(crate) async fn look_at_records_of(&self, messages: &[MessageId]) -> Result<()> {
         let mut after = None;
         loop {
-            let scan = Scan { table: Table::Track, prefix: String::new(), after: after.take(), limit: 5_000 };
+            let scan = Scan {
+                table: Table::Track,
+                prefix: String::new(),
+                after: after.take(),
+                limit: 5_000,
+            };
             let rows = self.store.scan(&scan).await?;
-            let Some((last, _)) = rows.last() else { return Ok(()) };
+            let Some((last, _)) = rows.last() else {
+                return Ok(());
+            };
             after = Some(last.clone());
             let mut ops = Vec::new();
             for (key, row) in &rows {
                 let track: Track = Rows::plain(&RowKey::new(Table::Track, key.clone()), row)?;
-                let Some(record) = self.record_of(key).filter(|_| messages.contains(&track.message)) else { continue };
+                let Some(record) = self.record_of(key).filter(|_| messages.contains(&track.message)) else {
+                    continue;
+                };
                 let target = &self.sync(&record.sync)?.side(record.side.other()).system;
-                let hint = Hint { record: record.clone() };
-                ops.push(Rows::put_plain(hint_row(target, self.clock.now(), &record), Expect::Any, &hint)?);
+                let hint = Hint {
+                    record: record.clone(),
+                };
+                ops.push(Rows::put_plain(
+                    hint_row(target, self.clock.now(), &record),
+                    Expect::Any,
+                    &hint,
+                )?);
                 // Whoever looks at it settles it: nothing is under way any more.
-                let settled = Track { state: TrackState::Settled, ..track };
+                let settled = Track {
+                    state: TrackState::Settled,
+                    ..track
+                };
                 let row_key = RowKey::new(Table::Track, key.clone());
                 ops.push(Rows::put_plain(row_key, Expect::Version(row.version), &settled)?);
             }
@@ -63,8 +96,12 @@ impl Engine {
     pub fn record_of(&self, path: &str) -> Option<RecordKey> {
         let mut words = path.splitn(3, '/');
         let (sync, side, id) = (words.next()?, words.next()?, words.next()?);
-        let side = Side::BOTH.into_iter().find(|known| known.letter().to_string() == side)?;
-        self.syncs.get_key_value(&SyncId::from(sync)).map(|(sync, _)| RecordKey::new(sync, side, &RecordId::from(id)))
+        let side = Side::BOTH
+            .into_iter()
+            .find(|known| known.letter().to_string() == side)?;
+        self.syncs
+            .get_key_value(&SyncId::from(sync))
+            .map(|(sync, _)| RecordKey::new(sync, side, &RecordId::from(id)))
     }
 }
 

@@ -152,7 +152,12 @@ pub struct SideSpec {
 impl SideSpec {
     /// A side of a sync.
     pub fn new(system: SystemId, mapping: SideMapping, capabilities: Capabilities) -> SideSpec {
-        SideSpec { system, mapping_version: mapping.version(), mapping, capabilities }
+        SideSpec {
+            system,
+            mapping_version: mapping.version(),
+            mapping,
+            capabilities,
+        }
     }
 
     /// Version of the mapping: travels with every message and base.

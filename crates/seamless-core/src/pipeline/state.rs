@@ -26,7 +26,11 @@ pub struct RecordKey {
 impl RecordKey {
     /// A record of a sync.
     pub fn new(sync: &SyncId, side: Side, id: &RecordId) -> RecordKey {
-        RecordKey { sync: sync.clone(), side, id: id.clone() }
+        RecordKey {
+            sync: sync.clone(),
+            side,
+            id: id.clone(),
+        }
     }
 
     /// As in row keys: `account/a/17`.
@@ -245,7 +249,10 @@ pub fn pair_row_of(record: &RecordKey, other: &RecordId) -> RowKey {
 
 /// Hints sort by due time, within the system that they are applied to.
 pub fn hint_row(target: &SystemId, due: Timestamp, record: &RecordKey) -> RowKey {
-    RowKey::new(Table::Hint, format!("{target}/{:020}/{}", due.0.max(0), record.path()))
+    RowKey::new(
+        Table::Hint,
+        format!("{target}/{:020}/{}", due.0.max(0), record.path()),
+    )
 }
 
 /// The due time in a hint's or suspect's key, behind `prefix`.
@@ -305,9 +312,12 @@ impl<'a> Rows<'a> {
 }
 
 fn unreadable(key: &RowKey) -> Error {
-    Error::new(ErrorKind::Storage, "a state row cannot be read: it was damaged or written by a newer version")
-        .with("table", format!("{:?}", key.table))
-        .with("row", &key.key)
+    Error::new(
+        ErrorKind::Storage,
+        "a state row cannot be read: it was damaged or written by a newer version",
+    )
+    .with("table", format!("{:?}", key.table))
+    .with("row", &key.key)
 }
 
 /// What a change expects, given what was read.

@@ -46,7 +46,10 @@ struct Job {
 impl WriteBacker {
     /// A write-backer.
     pub fn new(engine: &Arc<Engine>) -> WriteBacker {
-        WriteBacker { engine: engine.clone(), claimant: Claimant::new(engine) }
+        WriteBacker {
+            engine: engine.clone(),
+            claimant: Claimant::new(engine),
+        }
     }
 
     /// Writes what is due back into one side of one sync. Cancel safe.
@@ -58,7 +61,12 @@ impl WriteBacker {
         let mut after = None;
         let mut jobs = Vec::new();
         while jobs.len() < BATCH {
-            let scan = Scan { table: Table::WriteBack, prefix: prefix.clone(), after: after.clone(), limit: 500 };
+            let scan = Scan {
+                table: Table::WriteBack,
+                prefix: prefix.clone(),
+                after: after.clone(),
+                limit: 500,
+            };
             let rows = engine.store.scan(&scan).await?;
             let Some((last, _)) = rows.last() else { break };
             after = Some(last.clone());
@@ -101,7 +109,9 @@ impl WriteBacker {
         jobs: &mut Vec<Job>,
         step: &mut WriteBackStep,
     ) -> Result<()> {
-        let Some(id) = key.strip_prefix(prefix).map(RecordId::from) else { return Ok(()) };
+        let Some(id) = key.strip_prefix(prefix).map(RecordId::from) else {
+            return Ok(());
+        };
         let row_key = RowKey::new(Table::WriteBack, key.clone());
         let write_back: WriteBack = Rows::plain(&row_key, &row)?;
         if write_back.parked.is_some() {
@@ -110,7 +120,13 @@ impl WriteBacker {
             step.left += 1;
         } else {
             let record = RecordKey::new(sync, side, &id);
-            jobs.push(Job { row_key, version: row.version, record, row: write_back, held: Held::default() });
+            jobs.push(Job {
+                row_key,
+                version: row.version,
+                record,
+                row: write_back,
+                held: Held::default(),
+            });
         }
         Ok(())
     }
@@ -133,7 +149,9 @@ impl WriteBacker {
             }
         };
         let read_at = engine.clock.monotonic();
-        let Some(path) = &spec.mapping.xref else { return release(engine, &jobs).await };
+        let Some(path) = &spec.mapping.xref else {
+            return release(engine, &jobs).await;
+        };
         let mut ops = Vec::new();
         let mut writing = Vec::new();
         for job in jobs {
@@ -172,7 +190,11 @@ impl WriteBacker {
                     }
                     Err(error) => {
                         let row = self.after_failure(job, &error, step, &mut grouped, &mut ops)?;
-                        ops.push(Rows::put_plain(job.row_key.clone(), Expect::Version(job.version), &row)?);
+                        ops.push(Rows::put_plain(
+                            job.row_key.clone(),
+                            Expect::Version(job.version),
+                            &row,
+                        )?);
                         ops.extend(job.held.releases(engine));
                         if matches!(error.kind, ErrorKind::Auth | ErrorKind::RateLimited) {
                             stop.get_or_insert(error);
@@ -201,20 +223,34 @@ impl WriteBacker {
         ops: &mut Vec<Op>,
     ) -> Result<WriteBack> {
         let engine = &*self.engine;
-        let mut row = WriteBack { tries: job.row.tries + 1, ..job.row.clone() };
+        let mut row = WriteBack {
+            tries: job.row.tries + 1,
+            ..job.row.clone()
+        };
         let definite = !error.is_transient()
             && error.effect == Effect::NotApplied
-            && matches!(error.kind, ErrorKind::Invalid | ErrorKind::Permission | ErrorKind::NotFound);
+            && matches!(
+                error.kind,
+                ErrorKind::Invalid | ErrorKind::Permission | ErrorKind::NotFound
+            );
         if definite {
             step.parked += 1;
             *grouped.entry(error.message().to_owned()).or_default() += 1;
             row.parked = Some(error.message().to_owned());
             let note = format!("the id could not be written back: {}", error.message());
             let entry = Entry::new(engine.clock.now(), &job.record, Reason::WriteBackParked, note);
-            ops.push(engine.typed().put_sealed(entry.row(engine.salt()), Expect::Any, &entry)?);
+            ops.push(
+                engine
+                    .typed()
+                    .put_sealed(entry.row(engine.salt()), Expect::Any, &entry)?,
+            );
         } else {
             step.left += 1;
-            let wait = engine.timings.defer_min.saturating_mul(1 << row.tries.min(10)).min(engine.timings.defer_max);
+            let wait = engine
+                .timings
+                .defer_min
+                .saturating_mul(1 << row.tries.min(10))
+                .min(engine.timings.defer_max);
             row.due = engine.clock.now().plus(wait.max(Duration::from_millis(1)));
         }
         Ok(row)
@@ -223,7 +259,10 @@ impl WriteBacker {
 
 /// The operations that end a job.
 fn finished(engine: &Engine, job: &Job) -> Vec<Op> {
-    let mut ops = vec![Op::Delete { key: job.row_key.clone(), expect: Expect::Version(job.version) }];
+    let mut ops = vec![Op::Delete {
+        key: job.row_key.clone(),
+        expect: Expect::Version(job.version),
+    }];
     ops.extend(job.held.releases(engine));
     ops
 }

@@ -9,8 +9,8 @@ use seamless_core::envelope::RowSeal;
 use seamless_core::memory::{MemoryBus, MemoryStore};
 use seamless_core::pipeline::{Intent, Rows};
 use seamless_core::{
-    Bus, BusLimits, Consumer, DeadLetter, Delivery, LockToken, MessageId, Op, Outgoing, Result, Row, RowKey, Scan,
-    Settlement, StateStore, Table,
+    Bus, BusLimits, Consumer, DeadLetter, Delivery, LockToken, MessageId, Op, Outgoing, Result, Row, RowKey,
+    Scan, Settlement, StateStore, Table,
 };
 
 use super::executor::Sim;
@@ -32,8 +32,13 @@ impl ChaosStore {
         for op in ops {
             match op {
                 Op::Put { key, value, .. } if key.table == Table::Intent => {
-                    let row = Row { version: 0, value: value.clone() };
-                    let Ok(intent) = Rows::new(&self.rows).sealed::<Intent>(key, &row) else { continue };
+                    let row = Row {
+                        version: 0,
+                        value: value.clone(),
+                    };
+                    let Ok(intent) = Rows::new(&self.rows).sealed::<Intent>(key, &row) else {
+                        continue;
+                    };
                     world.intents.push(OpenIntent {
                         key: key.key.clone(),
                         source: intent.source,
@@ -44,7 +49,10 @@ impl ChaosStore {
                     });
                 }
                 Op::Delete { key, .. } if key.table == Table::Intent => {
-                    let open = world.intents.iter_mut().filter(|open| open.key == key.key && open.to.is_none());
+                    let open = world
+                        .intents
+                        .iter_mut()
+                        .filter(|open| open.key == key.key && open.to.is_none());
                     open.for_each(|open| open.to = Some(now));
                 }
                 _ => {}
@@ -111,14 +119,23 @@ impl Bus for ChaosBus {
 
     async fn subscribe(&self, subscription: &str) -> Result<Box<dyn Consumer>> {
         let inner = self.inner.subscribe(subscription).await?;
-        Ok(Box::new(ChaosConsumer { inner, sim: self.sim.clone(), plan: self.plan.clone() }))
+        Ok(Box::new(ChaosConsumer {
+            inner,
+            sim: self.sim.clone(),
+            plan: self.plan.clone(),
+        }))
     }
 
     async fn depth(&self, subscription: &str) -> Result<u64> {
         self.inner.depth(subscription).await
     }
 
-    async fn dead_letters(&self, subscription: &str, after: Option<&MessageId>, max: usize) -> Result<Vec<DeadLetter>> {
+    async fn dead_letters(
+        &self,
+        subscription: &str,
+        after: Option<&MessageId>,
+        max: usize,
+    ) -> Result<Vec<DeadLetter>> {
         self.inner.dead_letters(subscription, after, max).await
     }
 
@@ -139,7 +156,11 @@ impl Consumer for ChaosConsumer {
         self.sim.pause().await;
         let few = {
             let mut state = self.sim.state();
-            if state.calm { max } else { state.rng.between(1, 4) as usize }
+            if state.calm {
+                max
+            } else {
+                state.rng.between(1, 4) as usize
+            }
         };
         let mut deliveries = self.inner.receive(few.min(max), wait).await?;
         {

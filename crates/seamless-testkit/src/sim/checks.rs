@@ -86,7 +86,10 @@ fn record_of(path: &str, parts: &Parts) -> Option<RecordKey> {
     let mut words = path.splitn(3, '/');
     let (sync, side, id) = (words.next()?, words.next()?, words.next()?);
     let side = if side == "a" { Side::A } else { Side::B };
-    parts.syncs.get_key_value(&SyncId::from(sync)).map(|(sync, _)| RecordKey::new(sync, side, &RecordId::from(id)))
+    parts
+        .syncs
+        .get_key_value(&SyncId::from(sync))
+        .map(|(sync, _)| RecordKey::new(sync, side, &RecordId::from(id)))
 }
 
 /// I9: a marker that every name carries is in no row and no message.
@@ -95,11 +98,17 @@ fn ciphertext_only(store: &MemoryStore, bus: &MemoryBus) -> Option<Violation> {
     for table in Table::ALL {
         for (key, row) in all_rows(store, table) {
             if leaks(key.as_bytes()) || leaks(&row.value) {
-                return Some(Violation::new("I9", format!("personal data in the clear in {table:?}")));
+                return Some(Violation::new(
+                    "I9",
+                    format!("personal data in the clear in {table:?}"),
+                ));
             }
         }
     }
-    bus.bodies().iter().any(|body| leaks(body)).then(|| Violation::new("I9", "personal data in the clear on the bus".into()))
+    bus.bodies()
+        .iter()
+        .any(|body| leaks(body))
+        .then(|| Violation::new("I9", "personal data in the clear on the bus".into()))
 }
 
 /// I7: every record is linked, or set aside with a reason that still holds.
@@ -117,7 +126,12 @@ fn nothing_vanished(
                     continue;
                 }
                 match parked.get(&key) {
-                    None => return Some(Violation::new("I7", format!("{} is neither linked nor set aside", key.path()))),
+                    None => {
+                        return Some(Violation::new(
+                            "I7",
+                            format!("{} is neither linked nor set aside", key.path()),
+                        ));
+                    }
                     Some(row) => {
                         if let Some(parent) = &row.waits_for
                             && links.contains_key(parent)
@@ -138,8 +152,12 @@ fn no_duplicates(world: &World, plan: &Plan) -> Option<Violation> {
     for (entity, label) in [("account", "name"), ("contact", "email")] {
         for side in 0..2 {
             let people = |side: usize, value: &Value| -> Vec<Duration> {
-                let all = world.records(side, entity).filter(|(_, record)| !record.by_engine);
-                all.filter(|(_, record)| first(record, label) == *value).map(|(_, record)| born(record)).collect()
+                let all = world
+                    .records(side, entity)
+                    .filter(|(_, record)| !record.by_engine);
+                all.filter(|(_, record)| first(record, label) == *value)
+                    .map(|(_, record)| born(record))
+                    .collect()
             };
             let mut made: BTreeMap<Value, Vec<Duration>> = BTreeMap::new();
             for (_, record) in world.records(side, entity).filter(|(_, record)| record.by_engine) {
@@ -148,12 +166,21 @@ fn no_duplicates(world: &World, plan: &Plan) -> Option<Violation> {
             for (value, times) in made {
                 let there = people(1 - side, &value).len();
                 // A twin that a search could not show yet when the engine looked cannot be held against it: it ends reported.
-                let blind = if plan.search_lag.is_zero() { Duration::from_millis(40) } else { Duration::from_secs(2) };
+                let blind = if plan.search_lag.is_zero() {
+                    Duration::from_millis(40)
+                } else {
+                    Duration::from_secs(2)
+                };
                 let latest = times.iter().max().copied().unwrap_or_default();
-                let known = people(side, &value).into_iter().any(|born| born + plan.search_lag + blind < latest);
+                let known = people(side, &value)
+                    .into_iter()
+                    .any(|born| born + plan.search_lag + blind < latest);
                 let allowed = if known { there.saturating_sub(1) } else { there };
                 if times.len() > allowed {
-                    let what = format!("{} {entity} record(s) made on side {side} where {allowed} were to be made", times.len());
+                    let what = format!(
+                        "{} {entity} record(s) made on side {side} where {allowed} were to be made",
+                        times.len()
+                    );
                     return Some(Violation::new("I2", what));
                 }
             }
@@ -168,7 +195,12 @@ fn born(record: &Record) -> Duration {
 
 /// What a field held first.
 fn first(record: &Record, field: &str) -> Value {
-    record.history.iter().find(|change| change.field == field).map(|change| change.value.clone()).unwrap_or_default()
+    record
+        .history
+        .iter()
+        .find(|change| change.field == field)
+        .map(|change| change.value.clone())
+        .unwrap_or_default()
 }
 
 /// R9: where two records of one side fit one of the other, nobody guesses.
@@ -177,19 +209,36 @@ fn twins_are_not_guessed(world: &World, parts: &Parts, links: &Links, plan: &Pla
         // A twin that no search shows yet cannot be known.
         return None;
     }
-    let (sync, _) = parts.syncs.iter().find(|(_, spec)| spec.model.name.as_str() == "account")?;
+    let (sync, _) = parts
+        .syncs
+        .iter()
+        .find(|(_, spec)| spec.model.name.as_str() == "account")?;
     for side in Side::BOTH {
         let mut by_name: BTreeMap<Value, Vec<(&u64, &Record)>> = BTreeMap::new();
-        for (id, record) in world.records(side.index(), "account").filter(|(_, record)| !record.by_engine) {
-            by_name.entry(first(record, "name")).or_default().push((id, record));
+        for (id, record) in world
+            .records(side.index(), "account")
+            .filter(|(_, record)| !record.by_engine)
+        {
+            by_name
+                .entry(first(record, "name"))
+                .or_default()
+                .push((id, record));
         }
         for twins in by_name.values().filter(|twins| twins.len() > 1) {
             for (id, _) in twins {
                 let key = RecordKey::new(sync, side, &RecordId(id.to_string()));
-                let Some(other) = links.get(&key).and_then(|id| id.0.parse::<u64>().ok()) else { continue };
-                let there = world.systems[side.other().index()].tables.get("account").and_then(|table| table.get(&other));
+                let Some(other) = links.get(&key).and_then(|id| id.0.parse::<u64>().ok()) else {
+                    continue;
+                };
+                let there = world.systems[side.other().index()]
+                    .tables
+                    .get("account")
+                    .and_then(|table| table.get(&other));
                 if there.is_some_and(|record| !record.by_engine) {
-                    return Some(Violation::new("R9", format!("{} was linked although its twin fits as well", key.path())));
+                    return Some(Violation::new(
+                        "R9",
+                        format!("{} was linked although its twin fits as well", key.path()),
+                    ));
                 }
             }
         }
@@ -203,18 +252,30 @@ fn pairs_agree(world: &World, parts: &Parts, links: &Links, plan: &Plan) -> Opti
         let spec = parts.syncs.get(&key.sync)?;
         let back = RecordKey::new(&key.sync, Side::B, other);
         if links.get(&back) != Some(&key.id) {
-            return Some(Violation::new("I2", format!("{} and {} are not linked one to one", key.path(), back.path())));
+            return Some(Violation::new(
+                "I2",
+                format!("{} and {} are not linked one to one", key.path(), back.path()),
+            ));
         }
         let find = |side: Side, id: &RecordId| {
             let id: u64 = id.0.parse().ok()?;
-            world.systems[side.index()].tables.get(&spec.side(side).mapping.entity)?.get(&id)
+            world.systems[side.index()]
+                .tables
+                .get(&spec.side(side).mapping.entity)?
+                .get(&id)
         };
         let (Some(a), Some(b)) = (find(Side::A, &key.id), find(Side::B, other)) else {
-            return Some(Violation::new("I3", format!("{} is linked to a record that is not there", key.path())));
+            return Some(Violation::new(
+                "I3",
+                format!("{} is linked to a record that is not there", key.path()),
+            ));
         };
         for (side, record, xref) in [(Side::A, a, other), (Side::B, b, &key.id)] {
             if record.fields.get("xref").and_then(Value::as_text) != Some(xref.as_str()) {
-                return Some(Violation::new("R11", format!("{} does not carry {xref} on side {side:?}", key.path())));
+                return Some(Violation::new(
+                    "R11",
+                    format!("{} does not carry {xref} on side {side:?}", key.path()),
+                ));
             }
         }
         for (name, field) in &spec.model.fields {
@@ -241,7 +302,11 @@ fn pairs_agree(world: &World, parts: &Parts, links: &Links, plan: &Plan) -> Opti
 fn references_agree(spec: &SyncSpec, links: &Links, name: &str, a: &Record, b: &Record) -> bool {
     let id = |record: &Record| value(record, name).to_plain();
     let sync = SyncId::from("account");
-    let linked = |side: Side, id: &str| links.get(&RecordKey::new(&sync, side, &RecordId::from(id))).cloned();
+    let linked = |side: Side, id: &str| {
+        links
+            .get(&RecordKey::new(&sync, side, &RecordId::from(id)))
+            .cloned()
+    };
     let _ = spec;
     match (id(a), id(b)) {
         (None, None) => true,
@@ -268,11 +333,28 @@ fn agree(spec: &SyncSpec, name: &str, a: &Value, b: &Value) -> bool {
             version: None,
             fields: [(name.to_owned(), value.clone())].into(),
         };
-        spec.side(side).mapping.observe(&native).fields.get(name).cloned().unwrap_or_default()
+        spec.side(side)
+            .mapping
+            .observe(&native)
+            .fields
+            .get(name)
+            .cloned()
+            .unwrap_or_default()
     };
     let (a, b) = (canonical(Side::A, a), canonical(Side::B, b));
-    let compare = spec.model.fields.get(name).map(|field| field.compare).unwrap_or_default();
-    let projected = |side: Side, value: &Value| spec.side(side).mapping.project(name, value).ok().map(|p| p.predicted);
+    let compare = spec
+        .model
+        .fields
+        .get(name)
+        .map(|field| field.compare)
+        .unwrap_or_default();
+    let projected = |side: Side, value: &Value| {
+        spec.side(side)
+            .mapping
+            .project(name, value)
+            .ok()
+            .map(|p| p.predicted)
+    };
     compare.same(&a, &b)
         || projected(Side::B, &a).is_some_and(|there| compare.same(&there, &b))
         || projected(Side::A, &b).is_some_and(|there| compare.same(&there, &a))
@@ -289,18 +371,34 @@ enum Seen {
 }
 
 /// I1: the last edit that had no rival is there; among rivals the owner's.
-fn lost_edit(spec: &SyncSpec, key: &RecordKey, name: &str, a: &Record, b: &Record, world: &World, plan: &Plan) -> Option<String> {
+fn lost_edit(
+    spec: &SyncSpec,
+    key: &RecordKey,
+    name: &str,
+    a: &Record,
+    b: &Record,
+    world: &World,
+    plan: &Plan,
+) -> Option<String> {
     let last = |record: &Record| -> Option<Change> {
         let mut edits = record.history.iter().rev();
-        edits.find(|change| change.field == name && change.person && !change.value.is_empty()).cloned()
+        edits
+            .find(|change| change.field == name && change.person && !change.value.is_empty())
+            .cloned()
     };
     let (last_a, last_b) = (last(a), last(b));
     let excused = [a, b].iter().any(|record| {
-        record.history.iter().any(|change| change.field == name && change.person && change.excused)
+        record
+            .history
+            .iter()
+            .any(|change| change.field == name && change.person && change.excused)
     });
     let unsettled = |record: &Record, last: &Option<Change>| {
         let Some(last) = last else { return false };
-        let before = record.history.iter().filter(|change| change.field == name && change.at <= last.at);
+        let before = record
+            .history
+            .iter()
+            .filter(|change| change.field == name && change.at <= last.at);
         let run = before.rev().take_while(|change| change.person);
         run.into_iter().any(|edit| under_intent(world, key, name, edit))
     };
@@ -322,9 +420,17 @@ fn lost_edit(spec: &SyncSpec, key: &RecordKey, name: &str, a: &Record, b: &Recor
             let first = |seen: Seen| if seen == Seen::No { Seen::No } else { Seen::Maybe };
             let later = edit_a.at.max(edit_b.at);
             let b_saw_a = seen(spec, name, Side::A, edit_a, b, later);
-            let b_saw_a = if edit_b.at >= edit_a.at { b_saw_a } else { first(b_saw_a) };
+            let b_saw_a = if edit_b.at >= edit_a.at {
+                b_saw_a
+            } else {
+                first(b_saw_a)
+            };
             let a_saw_b = seen(spec, name, Side::B, edit_b, a, later);
-            let a_saw_b = if edit_a.at >= edit_b.at { a_saw_b } else { first(a_saw_b) };
+            let a_saw_b = if edit_a.at >= edit_b.at {
+                a_saw_b
+            } else {
+                first(a_saw_b)
+            };
             let either = agree(spec, name, &edit_a.value, &edit_b.value)
                 || b_saw_a == Seen::Maybe
                 || a_saw_b == Seen::Maybe
@@ -346,16 +452,21 @@ fn lost_edit(spec: &SyncSpec, key: &RecordKey, name: &str, a: &Record, b: &Recor
     };
     (!survived(winner, edit)).then(|| {
         let what = text(edit);
-        format!("the edit '{what}' on side {winner:?} at {:.3} s is lost; {}", edit.at.as_secs_f64(), story(name, a, b))
+        format!(
+            "the edit '{what}' on side {winner:?} at {:.3} s is lost; {}",
+            edit.at.as_secs_f64(),
+            story(name, a, b)
+        )
     })
 }
 
 /// An edit made while a write of the field was under way: R7's open window or R8's named conflict.
 fn under_intent(world: &World, key: &RecordKey, name: &str, edit: &Change) -> bool {
     world.intents.iter().any(|intent| {
-        let of_pair = intent.source == *key || intent.target.as_ref().is_some_and(|target| {
-            intent.source.sync == key.sync && intent.source.side == Side::B && *target == key.id
-        });
+        let of_pair = intent.source == *key
+            || intent.target.as_ref().is_some_and(|target| {
+                intent.source.sync == key.sync && intent.source.side == Side::B && *target == key.id
+            });
         let during = intent.from <= edit.at && intent.to.is_none_or(|to| edit.at <= to);
         of_pair && during && intent.fields.iter().any(|field| field == name)
     }) || world.intents.iter().any(|intent| {
@@ -372,12 +483,22 @@ fn under_intent(world: &World, key: &RecordKey, name: &str, edit: &Change) -> bo
 fn story(name: &str, a: &Record, b: &Record) -> String {
     let mut changes: Vec<(Duration, char, &Change)> = Vec::new();
     for (letter, record) in [('a', a), ('b', b)] {
-        changes.extend(record.history.iter().filter(|change| change.field == name).map(|c| (c.at, letter, c)));
+        changes.extend(
+            record
+                .history
+                .iter()
+                .filter(|change| change.field == name)
+                .map(|c| (c.at, letter, c)),
+        );
     }
     changes.sort_by_key(|(at, letter, _)| (*at, *letter));
     let line = |(at, side, change): &(Duration, char, &Change)| {
         let who = if change.person { "person" } else { "engine" };
-        format!("{:.3} {side} {who} '{}'", at.as_secs_f64(), change.value.to_plain().unwrap_or_default())
+        format!(
+            "{:.3} {side} {who} '{}'",
+            at.as_secs_f64(),
+            change.value.to_plain().unwrap_or_default()
+        )
     };
     changes.iter().map(line).collect::<Vec<_>>().join(", ")
 }
@@ -385,10 +506,14 @@ fn story(name: &str, a: &Record, b: &Record) -> String {
 /// Whether `other` had seen the edit at `until`.
 fn seen(spec: &SyncSpec, name: &str, side: Side, edit: &Change, other: &Record, until: Duration) -> Seen {
     let mut verdict = Seen::No;
-    let changes = other.history.iter().filter(|change| change.field == name && change.at < until);
+    let changes = other
+        .history
+        .iter()
+        .filter(|change| change.field == name && change.at < until);
     for change in changes.filter(|change| matches_edit(spec, name, side, edit, &change.value)) {
-        // Brought by the engine after the edit; what was there before is equal by chance, by loss or by a revert.
-        if !change.person && change.at >= edit.at {
+        // Brought by the engine after the edit, and to the letter; what was there before is equal by chance or by a revert, and what
+        // differs by declared loss may stand for another value.
+        if !change.person && change.at >= edit.at && change.value == edit.value {
             return Seen::Yes;
         }
         verdict = Seen::Maybe;

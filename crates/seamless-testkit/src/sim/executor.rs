@@ -67,13 +67,20 @@ impl Sim {
         let mut state = self.state();
         let stalls = state.stalls;
         let long = !state.calm && state.rng.per_mille(stalls);
-        let length = if long { state.stall } else { Duration::from_micros(state.rng.between(50, 2_000)) };
+        let length = if long {
+            state.stall
+        } else {
+            Duration::from_micros(state.rng.between(50, 2_000))
+        };
         drop(state);
         self.wait(length)
     }
 
     pub(super) fn wait(&self, length: Duration) -> Pause {
-        Pause { sim: self.clone(), until: self.now() + length }
+        Pause {
+            sim: self.clone(),
+            until: self.now() + length,
+        }
     }
 }
 
@@ -127,11 +134,18 @@ struct Slot {
 
 impl Executor {
     pub(super) fn new(sim: Sim) -> Executor {
-        Executor { sim, tasks: Vec::new() }
+        Executor {
+            sim,
+            tasks: Vec::new(),
+        }
     }
 
     pub(super) fn spawn(&mut self, host: usize, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.push(Slot { host, wake: Duration::ZERO, task: Box::pin(task) });
+        self.tasks.push(Slot {
+            host,
+            wake: Duration::ZERO,
+            task: Box::pin(task),
+        });
     }
 
     /// Drops every task of a host where it stands.
@@ -141,7 +155,9 @@ impl Executor {
 
     /// Polls one task that is due, chosen by chance; moves time when none is due. False when there are no tasks.
     pub(super) fn step(&mut self) -> bool {
-        let Some(soonest) = self.tasks.iter().map(|slot| slot.wake).min() else { return false };
+        let Some(soonest) = self.tasks.iter().map(|slot| slot.wake).min() else {
+            return false;
+        };
         let chosen = {
             let mut state = self.sim.state();
             state.now = state.now.max(soonest);
@@ -157,7 +173,11 @@ impl Executor {
             chosen
         };
         let slot = &mut self.tasks[chosen];
-        let done = slot.task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        let done = slot
+            .task
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_ready();
         if done {
             self.tasks.remove(chosen);
         } else {

@@ -9,18 +9,21 @@ use seamless_core::envelope::{Hasher, Identity, RowSeal, Sealer};
 use seamless_core::mapping::{Compare, FieldKind, FieldMapping, OptionMap, SideMapping};
 use seamless_core::memory::{MemoryBus, MemoryStore};
 use seamless_core::pipeline::{
-    Applier, Direction, Engine, EntityModel, Entry, FieldSpec, MatchField, MatchRule, Mistakes, Normaliser, PollStep,
-    Poller, ReferenceSpec, Resolver, Rows, SideSpec, SyncSpec, System as EngineSystem, Timings, WriteBacker,
+    Applier, Direction, Engine, EntityModel, Entry, FieldSpec, MatchField, MatchRule, Mistakes, Normaliser,
+    PollStep, Poller, ReferenceSpec, Resolver, Rows, SideSpec, SyncSpec, System as EngineSystem, Timings,
+    WriteBacker,
 };
-use seamless_core::{Bus, BusLimits, Fields, KeyProvider, Keyset, Scan, Side, StateStore, SyncId, SystemId, Table, Value};
+use seamless_core::{
+    Bus, BusLimits, Fields, KeyProvider, Keyset, Scan, Side, StateStore, SyncId, SystemId, Table, Value,
+};
 
+use super::Outcome;
 use super::chaos::{ChaosBus, ChaosStore};
 use super::checks::{self, Violation};
 use super::executor::{Executor, Sim};
 use super::plan::Plan;
 use super::rng::{Rng, SharedRng};
 use super::world::{Connector, Edit, STALE_READ_MAX, World, capabilities};
-use super::Outcome;
 
 /// Longest run before a lack of rest counts as a failure, in steps after the faults stopped.
 const CALM_STEPS_MAX: u64 = 400_000;
@@ -55,7 +58,9 @@ pub(super) fn simulate(plan: Plan, mistakes: Mistakes, keep_trace: bool) -> Outc
     };
     let mut rng = Rng::new(seed ^ 0xbeef);
     let keys = Keyset::generate(&SharedRng(Mutex::new(Rng::new(seed ^ 0x6b65))));
-    let Ok(keys) = keys else { return refused(seed, "no keyset") };
+    let Ok(keys) = keys else {
+        return refused(seed, "no keyset");
+    };
     let run = Run {
         bus: Arc::new(MemoryBus::with_limits(Arc::new(sim.clone()), limits, 100_000)),
         plan: Arc::new(plan),
@@ -72,7 +77,9 @@ pub(super) fn simulate(plan: Plan, mistakes: Mistakes, keep_trace: bool) -> Outc
         run.start(&mut executor, host, rng.draw());
     }
     let crashes = run.storm(&mut executor, &mut rng);
-    let violation = run.violation().or_else(|| run.come_to_rest(&mut executor, &mut rng));
+    let violation = run
+        .violation()
+        .or_else(|| run.come_to_rest(&mut executor, &mut rng));
     if keep_trace {
         run.note_ledger();
     }
@@ -80,13 +87,33 @@ pub(super) fn simulate(plan: Plan, mistakes: Mistakes, keep_trace: bool) -> Outc
         let mut state = run.sim.state();
         (state.hash, state.trace.take().unwrap_or_default())
     };
-    let open_window = run.world.lock().unwrap_or_else(PoisonError::into_inner).open_window;
-    Outcome { seed, violation, trace_hash: hash, steps: executor.steps(), crashes, open_window, trace }
+    let open_window = run
+        .world
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .open_window;
+    Outcome {
+        seed,
+        violation,
+        trace_hash: hash,
+        steps: executor.steps(),
+        crashes,
+        open_window,
+        trace,
+    }
 }
 
 fn refused(seed: u64, why: &str) -> Outcome {
     let violation = Some(Violation::new("setup", why.to_owned()));
-    Outcome { seed, violation, trace_hash: 0, steps: 0, crashes: 0, open_window: 0, trace: Vec::new() }
+    Outcome {
+        seed,
+        violation,
+        trace_hash: 0,
+        steps: 0,
+        crashes: 0,
+        open_window: 0,
+        trace: Vec::new(),
+    }
 }
 
 impl Run {
@@ -122,14 +149,22 @@ impl Run {
                     self.person(rng, now);
                 }
             }
-            let due: Vec<usize> = restarts.iter().filter(|(at, _)| *at <= now).map(|(_, host)| *host).collect();
+            let due: Vec<usize> = restarts
+                .iter()
+                .filter(|(at, _)| *at <= now)
+                .map(|(_, host)| *host)
+                .collect();
             restarts.retain(|(at, _)| *at > now);
             for host in due {
                 self.start(executor, host, rng.draw());
             }
             if !executor.step() {
                 // Every host is down: time goes on until one comes back.
-                let next = restarts.iter().map(|(at, _)| *at).min().unwrap_or(now + Duration::from_millis(1));
+                let next = restarts
+                    .iter()
+                    .map(|(at, _)| *at)
+                    .min()
+                    .unwrap_or(now + Duration::from_millis(1));
                 self.sim.state().now = next;
             }
         }
@@ -177,11 +212,19 @@ impl Run {
         let seal = self.row_seal(0);
         for (key, row) in all_rows(&self.store, Table::Ledger) {
             let key = seamless_core::RowKey::new(Table::Ledger, key);
-            let Ok(entry) = Rows::new(&seal).sealed::<Entry>(&key, &row) else { continue };
+            let Ok(entry) = Rows::new(&seal).sealed::<Entry>(&key, &row) else {
+                continue;
+            };
             let at = (entry.at.0 - 1_700_000_000_000_000) as f64 / 1e6;
             let fields: Vec<&String> = entry.fields.keys().collect();
             self.sim.note(|| {
-                format!("ledger {at:.3} {} {} {:?} {} {fields:?}", entry.record.path(), entry.reason.code(), entry.other, entry.note)
+                format!(
+                    "ledger {at:.3} {} {} {:?} {} {fields:?}",
+                    entry.record.path(),
+                    entry.reason.code(),
+                    entry.other,
+                    entry.note
+                )
             });
         }
     }
@@ -193,7 +236,10 @@ impl Run {
     fn polled_since(&self, before: &Polls, times: u64) -> bool {
         let now = self.polls();
         // Two entities of two systems.
-        now.len() == 4 && now.iter().all(|(key, count)| *count >= before.get(key).copied().unwrap_or(0) + times)
+        now.len() == 4
+            && now
+                .iter()
+                .all(|(key, count)| *count >= before.get(key).copied().unwrap_or(0) + times)
     }
 
     fn at_rest(&self) -> bool {
@@ -203,15 +249,22 @@ impl Run {
     fn unrest(&self) -> String {
         let mut what = Vec::new();
         for system in SYSTEMS {
-            let depth = ready(self.bus.depth(system)).and_then(Result::ok).unwrap_or(u64::MAX);
+            let depth = ready(self.bus.depth(system))
+                .and_then(Result::ok)
+                .unwrap_or(u64::MAX);
             if depth > 0 {
                 what.push(format!("{depth} message(s) to {system}"));
             }
         }
         for table in [Table::Intent, Table::Hint, Table::WriteBack] {
-            let count = ready(self.store.count(table, "")).and_then(Result::ok).unwrap_or(u64::MAX);
+            let count = ready(self.store.count(table, ""))
+                .and_then(Result::ok)
+                .unwrap_or(u64::MAX);
             if count > 0 {
-                let keys: Vec<String> = all_rows(&self.store, table).into_iter().map(|(key, _)| key).collect();
+                let keys: Vec<String> = all_rows(&self.store, table)
+                    .into_iter()
+                    .map(|(key, _)| key)
+                    .collect();
                 what.push(format!("{count} {table:?} row(s) {keys:?}"));
             }
         }
@@ -251,13 +304,19 @@ impl Run {
         let side = rng.below(2) as usize;
         let fields = |world: &mut World, rng: &mut Rng, side: usize| {
             let mut fields = Fields::from([
-                ("name".to_owned(), Value::from(format!("MARKER name {number}").as_str())),
+                (
+                    "name".to_owned(),
+                    Value::from(format!("MARKER name {number}").as_str()),
+                ),
                 ("postal".to_owned(), Value::from(format!("P{number}").as_str())),
             ]);
             for field in ["phone", "title", "note", "kind"] {
                 if rng.per_mille(600) {
                     world.next_edit += 1;
-                    fields.insert(field.to_owned(), value_of(field, side, world.next_edit, self.plan.few_values, rng));
+                    fields.insert(
+                        field.to_owned(),
+                        value_of(field, side, world.next_edit, self.plan.few_values, rng),
+                    );
                 }
             }
             fields
@@ -269,19 +328,27 @@ impl Run {
             let other = if rng.per_mille(750) { 1 - side } else { side };
             let second = fields(&mut world, rng, other);
             let id = world.create(other, "account", second, now, &self.plan);
-            self.sim.note(|| format!("person creates twin account {other}/{id}"));
+            self.sim
+                .note(|| format!("person creates twin account {other}/{id}"));
             if other == side && rng.per_mille(600) {
                 // Two here, one there: nobody may guess.
                 let third = fields(&mut world, rng, 1 - side);
                 let id = world.create(1 - side, "account", third, now, &self.plan);
-                self.sim.note(|| format!("person creates third account {}/{id}", 1 - side));
+                self.sim
+                    .note(|| format!("person creates third account {}/{id}", 1 - side));
             }
         }
         if rng.per_mille(150) {
             let parent = pick(&world, side, "account", rng);
             if let Some(parent) = parent.filter(|parent| *parent != id) {
                 let value = Value::from(parent.to_string().as_str());
-                let edit = Edit { entity: "account".into(), id, field: "parent".into(), value, stamp: now };
+                let edit = Edit {
+                    entity: "account".into(),
+                    id,
+                    field: "parent".into(),
+                    value,
+                    stamp: now,
+                };
                 world.edit(side, edit, Duration::ZERO, &self.plan);
             }
         }
@@ -290,30 +357,43 @@ impl Run {
     fn new_contact(&self, rng: &mut Rng, now: Duration) {
         let mut world = self.world();
         let side = rng.below(2) as usize;
-        let Some(account) = pick(&world, side, "account", rng) else { return };
+        let Some(account) = pick(&world, side, "account", rng) else {
+            return;
+        };
         world.next_edit += 1;
         let number = world.next_edit;
         let fields = Fields::from([
-            ("email".to_owned(), Value::from(format!("m{number}@x.test").as_str())),
-            ("last".to_owned(), Value::from(format!("MARKER last {number}").as_str())),
+            (
+                "email".to_owned(),
+                Value::from(format!("m{number}@x.test").as_str()),
+            ),
+            (
+                "last".to_owned(),
+                Value::from(format!("MARKER last {number}").as_str()),
+            ),
             ("account".to_owned(), Value::from(account.to_string().as_str())),
             ("note".to_owned(), Value::from(format!("c{number}").as_str())),
         ]);
         let id = world.create(side, "contact", fields, now, &self.plan);
-        self.sim.note(|| format!("person creates contact {side}/{id} of account {account}"));
+        self.sim
+            .note(|| format!("person creates contact {side}/{id} of account {account}"));
     }
 
     fn edit(&self, rng: &mut Rng, now: Duration) {
         let mut world = self.world();
         let side = rng.below(2) as usize;
         let entity = if rng.per_mille(250) { "contact" } else { "account" };
-        let Some(id) = pick(&world, side, entity, rng) else { return };
+        let Some(id) = pick(&world, side, entity, rng) else {
+            return;
+        };
         let field = if self.plan.clear_xrefs && rng.per_mille(60) {
             "xref"
         } else if entity == "contact" {
             "note"
         } else {
-            rng.pick(&["phone", "title", "note", "note", "kind", "title"]).copied().unwrap_or("note")
+            rng.pick(&["phone", "title", "note", "note", "kind", "title"])
+                .copied()
+                .unwrap_or("note")
         };
         world.next_edit += 1;
         let number = world.next_edit;
@@ -321,31 +401,51 @@ impl Run {
             Value::Null
         } else if rng.per_mille(250) {
             // Back to something it held before.
-            let record = world.systems[side].tables.get(entity).and_then(|table| table.get(&id));
+            let record = world.systems[side]
+                .tables
+                .get(entity)
+                .and_then(|table| table.get(&id));
             let earlier: Vec<Value> = record
                 .into_iter()
                 .flat_map(|record| &record.history)
                 .filter(|change| change.field == field)
                 .map(|change| change.value.clone())
                 .collect();
-            rng.pick(&earlier).cloned().unwrap_or_else(|| value_of(field, side, number, self.plan.few_values, rng))
+            rng.pick(&earlier)
+                .cloned()
+                .unwrap_or_else(|| value_of(field, side, number, self.plan.few_values, rng))
         } else {
             value_of(field, side, number, self.plan.few_values, rng)
         };
         let delay = Duration::from_micros(rng.below(self.plan.commit_delay_max.as_micros() as u64 + 1));
         self.sim.note(|| {
-            format!("person edits {entity} {side}/{id} {field}={}", value.to_plain().unwrap_or_default())
+            format!(
+                "person edits {entity} {side}/{id} {field}={}",
+                value.to_plain().unwrap_or_default()
+            )
         });
-        let edit = Edit { entity: entity.to_owned(), id, field: field.to_owned(), value, stamp: now };
+        let edit = Edit {
+            entity: entity.to_owned(),
+            id,
+            field: field.to_owned(),
+            value,
+            stamp: now,
+        };
         world.edit(side, edit, delay, &self.plan);
     }
 
     fn engine_parts(&self) -> checks::Parts {
-        checks::Parts { syncs: self.syncs(), rows: self.row_seal(0) }
+        checks::Parts {
+            syncs: self.syncs(),
+            rows: self.row_seal(0),
+        }
     }
 
     fn identity() -> Identity {
-        Identity { environment: "sim".into(), tenant: "sim".into() }
+        Identity {
+            environment: "sim".into(),
+            tenant: "sim".into(),
+        }
     }
 
     fn row_seal(&self, seed: u64) -> RowSeal {
@@ -356,7 +456,11 @@ impl Run {
     fn syncs(&self) -> BTreeMap<SyncId, Arc<SyncSpec>> {
         let owner = if self.plan.owner_first { Side::A } else { Side::B };
         let side = |system: usize, mapping: SideMapping| {
-            SideSpec::new(SystemId::from(SYSTEMS[system]), mapping, capabilities(&self.plan, system))
+            SideSpec::new(
+                SystemId::from(SYSTEMS[system]),
+                mapping,
+                capabilities(&self.plan, system),
+            )
         };
         let sync = |model: EntityModel, mappings: [SideMapping; 2]| {
             let [a, b] = mappings;
@@ -381,7 +485,10 @@ impl Run {
     fn start(&self, executor: &mut Executor, host: usize, seed: u64) {
         let random = Arc::new(SharedRng(Mutex::new(Rng::new(seed))));
         let keys: Arc<dyn KeyProvider> = self.keys.clone();
-        let (Ok(index), Ok(sealer)) = (keys.index(), Sealer::new(keys.clone(), random.clone(), Run::identity())) else {
+        let (Ok(index), Ok(sealer)) = (
+            keys.index(),
+            Sealer::new(keys.clone(), random.clone(), Run::identity()),
+        ) else {
             return;
         };
         let connector = |system| {
@@ -395,7 +502,13 @@ impl Run {
         let systems = (0..2)
             .map(|system| {
                 let connector = connector(system);
-                (SystemId::from(SYSTEMS[system]), EngineSystem { source: connector.clone(), target: connector })
+                (
+                    SystemId::from(SYSTEMS[system]),
+                    EngineSystem {
+                        source: connector.clone(),
+                        target: connector,
+                    },
+                )
             })
             .collect();
         let engine = Arc::new(Engine {
@@ -407,7 +520,11 @@ impl Run {
                 world: self.world.clone(),
                 rows: self.row_seal(seed ^ 2),
             }),
-            bus: Arc::new(ChaosBus { inner: self.bus.clone(), sim: self.sim.clone(), plan: self.plan.clone() }),
+            bus: Arc::new(ChaosBus {
+                inner: self.bus.clone(),
+                sim: self.sim.clone(),
+                plan: self.plan.clone(),
+            }),
             clock: Arc::new(self.sim.clone()),
             random,
             sealer,
@@ -447,7 +564,11 @@ impl Run {
                         Ok(PollStep::Page { .. }) => {}
                         Ok(PollStep::End { .. }) => {
                             let key = (poller.system().to_string(), poller.entity().to_owned());
-                            *polls.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default() += 1;
+                            *polls
+                                .lock()
+                                .unwrap_or_else(PoisonError::into_inner)
+                                .entry(key)
+                                .or_default() += 1;
                             sim.wait(plan.poll_every).await;
                         }
                         Ok(PollStep::Elsewhere) | Err(_) => sim.wait(Duration::from_millis(30)).await,
@@ -459,7 +580,9 @@ impl Run {
             for _ in 0..self.plan.appliers {
                 let (sim, engine) = (self.sim.clone(), engine.clone());
                 executor.spawn(host, async move {
-                    let Ok(applier) = Applier::new(&engine, &SystemId::from(system)).await else { return };
+                    let Ok(applier) = Applier::new(&engine, &SystemId::from(system)).await else {
+                        return;
+                    };
                     loop {
                         match applier.step(Duration::ZERO).await {
                             Ok(step) if step.taken > step.deferred => {}
@@ -499,14 +622,22 @@ impl Run {
 /// The value of a future that never waits.
 pub(super) fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
     let mut future = std::pin::pin!(future);
-    match future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+    match future
+        .as_mut()
+        .poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+    {
         std::task::Poll::Ready(value) => Some(value),
         std::task::Poll::Pending => None,
     }
 }
 
 pub(super) fn all_rows(store: &MemoryStore, table: Table) -> Vec<(String, seamless_core::Row)> {
-    let scan = Scan { table, prefix: String::new(), after: None, limit: usize::MAX };
+    let scan = Scan {
+        table,
+        prefix: String::new(),
+        after: None,
+        limit: usize::MAX,
+    };
     ready(store.scan(&scan)).and_then(Result::ok).unwrap_or_default()
 }
 
@@ -530,9 +661,15 @@ fn value_of(field: &str, side: usize, number: u64, few: bool, rng: &mut Rng) -> 
 }
 
 fn account_model() -> EntityModel {
-    let phone = FieldSpec { compare: Compare::PhoneDigits, ..FieldSpec::default() };
+    let phone = FieldSpec {
+        compare: Compare::PhoneDigits,
+        ..FieldSpec::default()
+    };
     let parent = FieldSpec {
-        reference: Some(ReferenceSpec { entity: "account".into(), required: false }),
+        reference: Some(ReferenceSpec {
+            entity: "account".into(),
+            required: false,
+        }),
         ..FieldSpec::default()
     };
     let plain = FieldSpec::default;
@@ -550,8 +687,14 @@ fn account_model() -> EntityModel {
         match_rules: vec![MatchRule {
             name: "name+postal".into(),
             fields: vec![
-                MatchField { field: "name".into(), normalise: Normaliser::Text },
-                MatchField { field: "postal".into(), normalise: Normaliser::Text },
+                MatchField {
+                    field: "name".into(),
+                    normalise: Normaliser::Text,
+                },
+                MatchField {
+                    field: "postal".into(),
+                    normalise: Normaliser::Text,
+                },
             ],
         }],
         identity: vec!["name".into()],
@@ -564,7 +707,10 @@ fn account_mapping(system: usize) -> SideMapping {
     if system == 0 {
         title = title.max(5);
         title.truncate = true;
-        kind = FieldMapping::choice("kind", OptionMap::of([("x", 1_i64), ("y", 2)]).write_fallback("x"));
+        kind = FieldMapping::choice(
+            "kind",
+            OptionMap::of([("x", 1_i64), ("y", 2)]).write_fallback("x"),
+        );
     }
     SideMapping {
         entity: "account".into(),
@@ -576,27 +722,42 @@ fn account_mapping(system: usize) -> SideMapping {
             ("title".into(), title),
             ("note".into(), FieldMapping::text("note")),
             ("kind".into(), kind),
-            ("parent".into(), FieldMapping::reference("parent", FieldKind::Text)),
+            (
+                "parent".into(),
+                FieldMapping::reference("parent", FieldKind::Text),
+            ),
         ]),
     }
 }
 
 fn contact_model() -> EntityModel {
     let account = FieldSpec {
-        reference: Some(ReferenceSpec { entity: "account".into(), required: true }),
+        reference: Some(ReferenceSpec {
+            entity: "account".into(),
+            required: true,
+        }),
         ..FieldSpec::default()
     };
     EntityModel {
         name: "contact".into(),
         fields: BTreeMap::from([
-            ("email".into(), FieldSpec { compare: Compare::IgnoreCase, ..FieldSpec::default() }),
+            (
+                "email".into(),
+                FieldSpec {
+                    compare: Compare::IgnoreCase,
+                    ..FieldSpec::default()
+                },
+            ),
             ("last".into(), FieldSpec::default()),
             ("note".into(), FieldSpec::default()),
             ("account".into(), account),
         ]),
         match_rules: vec![MatchRule {
             name: "email".into(),
-            fields: vec![MatchField { field: "email".into(), normalise: Normaliser::Email }],
+            fields: vec![MatchField {
+                field: "email".into(),
+                normalise: Normaliser::Email,
+            }],
         }],
         identity: vec!["last".into(), "account".into()],
     }
@@ -610,7 +771,10 @@ fn contact_mapping() -> SideMapping {
             ("email".into(), FieldMapping::text("email")),
             ("last".into(), FieldMapping::text("last")),
             ("note".into(), FieldMapping::text("note")),
-            ("account".into(), FieldMapping::reference("account", FieldKind::Text)),
+            (
+                "account".into(),
+                FieldMapping::reference("account", FieldKind::Text),
+            ),
         ]),
     }
 }

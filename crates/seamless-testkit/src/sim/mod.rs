@@ -4,8 +4,8 @@
 //! One seed is one run: [`run`] is a pure function of the seed and the planted mistake. What a run does is drawn from the seed
 //! ([`Plan`]); what is right is judged by [`checks`] from the simulated systems' own history, never from the engine's books.
 
-mod checks;
 mod chaos;
+mod checks;
 mod executor;
 mod hosts;
 mod plan;

@@ -7,8 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use seamless_core::pipeline::RecordKey;
 use seamless_core::{
-    Capabilities, Effect, EntityInfo, Error, ErrorKind, ExternalKey, Fields, ListRequest, Lookup, NativeRecord, Page,
-    PageToken, Reader, RecordId, Result, Source, Stamp, Target, Timestamp, Value, Write, WriteAction, Written,
+    Capabilities, Effect, EntityInfo, Error, ErrorKind, ExternalKey, Fields, ListRequest, Lookup,
+    NativeRecord, Page, PageToken, Reader, RecordId, Result, Source, Stamp, Target, Timestamp, Value, Write,
+    WriteAction, Written,
 };
 
 use super::checks::Violation;
@@ -101,7 +102,13 @@ impl World {
             ghosts: Vec::new(),
             late: Vec::new(),
         };
-        World { systems: [system(100), system(5_000)], violation: None, open_window: 0, next_edit: 0, intents: Vec::new() }
+        World {
+            systems: [system(100), system(5_000)],
+            violation: None,
+            open_window: 0,
+            next_edit: 0,
+            intents: Vec::new(),
+        }
     }
 
     pub(super) fn fail(&mut self, violation: Violation) {
@@ -109,19 +116,44 @@ impl World {
     }
 
     /// A person creates a record; returns its id.
-    pub(super) fn create(&mut self, system: usize, entity: &str, fields: Fields, now: Duration, plan: &Plan) -> u64 {
+    pub(super) fn create(
+        &mut self,
+        system: usize,
+        entity: &str,
+        fields: Fields,
+        now: Duration,
+        plan: &Plan,
+    ) -> u64 {
         self.insert(system, entity, fields, now, plan, false)
     }
 
-    fn insert(&mut self, system: usize, entity: &str, fields: Fields, now: Duration, plan: &Plan, engine: bool) -> u64 {
-        let lag = if plan.search_lag.is_zero() { Duration::ZERO } else { plan.search_lag / (1 + (now.as_micros() as u32 % 3)) };
+    fn insert(
+        &mut self,
+        system: usize,
+        entity: &str,
+        fields: Fields,
+        now: Duration,
+        plan: &Plan,
+        engine: bool,
+    ) -> u64 {
+        let lag = if plan.search_lag.is_zero() {
+            Duration::ZERO
+        } else {
+            plan.search_lag / (1 + (now.as_micros() as u32 % 3))
+        };
         let system = &mut self.systems[system];
         let id = system.next_id;
         system.next_id += 1;
         let stamp = floor(now, plan);
         let history = fields
             .iter()
-            .map(|(field, value)| Change { at: now, field: field.clone(), value: value.clone(), person: !engine, excused: false })
+            .map(|(field, value)| Change {
+                at: now,
+                field: field.clone(),
+                value: value.clone(),
+                person: !engine,
+                excused: false,
+            })
             .collect();
         let record = Record {
             indexed: vec![(now + lag, fields.clone())],
@@ -132,7 +164,11 @@ impl World {
             by_engine: engine,
             history,
         };
-        system.tables.entry(entity.to_owned()).or_default().insert(id, record);
+        system
+            .tables
+            .entry(entity.to_owned())
+            .or_default()
+            .insert(id, record);
         id
     }
 
@@ -147,7 +183,11 @@ impl World {
     }
 
     fn land_edit(&mut self, system: usize, late: Edit, now: Duration, plan: &Plan) {
-        let Some(record) = self.systems[system].tables.get_mut(&late.entity).and_then(|table| table.get_mut(&late.id)) else {
+        let Some(record) = self.systems[system]
+            .tables
+            .get_mut(&late.entity)
+            .and_then(|table| table.get_mut(&late.id))
+        else {
             return;
         };
         let stamp = floor(late.stamp, plan);
@@ -183,7 +223,9 @@ impl World {
 
     /// Whether something is still to land by itself.
     pub(super) fn pending(&self) -> bool {
-        self.systems.iter().any(|system| !system.late.is_empty() || !system.ghosts.is_empty())
+        self.systems
+            .iter()
+            .any(|system| !system.late.is_empty() || !system.ghosts.is_empty())
     }
 
     /// A write of the engine lands.
@@ -203,7 +245,10 @@ impl World {
             WriteAction::Update { current, fields } => {
                 let id: u64 = current.id.0.parse().unwrap_or_default();
                 let cas = plan.second_has_cas && system == 1;
-                let record = self.systems[system].tables.get_mut(&landing.entity).and_then(|table| table.get_mut(&id));
+                let record = self.systems[system]
+                    .tables
+                    .get_mut(&landing.entity)
+                    .and_then(|table| table.get_mut(&id));
                 let Some(record) = record else {
                     return Err(Error::new(ErrorKind::NotFound, "no such record"));
                 };
@@ -216,12 +261,20 @@ impl World {
                 for (field, value) in fields.iter().filter(|(field, _)| *field != "xref") {
                     let (read, held) = (current.fields.get(field), record.fields.get(field));
                     if read == Some(value) {
-                        problem = Some(Violation::new("I13", format!("{field} was written although it held that value")));
+                        problem = Some(Violation::new(
+                            "I13",
+                            format!("{field} was written although it held that value"),
+                        ));
                     }
                     if read != held {
                         // Somebody edited it after we read it: the open window, if the call was sent in time.
                         overwritten += 1;
-                        if let Some(change) = record.history.iter_mut().rev().find(|change| change.field == *field) {
+                        if let Some(change) = record
+                            .history
+                            .iter_mut()
+                            .rev()
+                            .find(|change| change.field == *field)
+                        {
                             change.excused = true;
                         }
                         if landing.sent.saturating_sub(read_at(current)) > STALE_READ_MAX {
@@ -259,7 +312,13 @@ impl Record {
         // Saving a form without changing anything moves the stamp, but is no edit.
         if self.fields.get(field) != Some(&value) {
             self.fields.insert(field.to_owned(), value.clone());
-            self.history.push(Change { at: now, field: field.to_owned(), value, person, excused: false });
+            self.history.push(Change {
+                at: now,
+                field: field.to_owned(),
+                value,
+                person,
+                excused: false,
+            });
         }
         // Stamps of one record never go back, but may stay the same.
         self.stamp = self.stamp.max(stamp);
@@ -283,7 +342,11 @@ impl Record {
 
     /// As the search index shows it now.
     fn found(&self, now: Duration) -> Option<&Fields> {
-        self.indexed.iter().rev().find(|(at, _)| *at <= now).map(|(_, fields)| fields)
+        self.indexed
+            .iter()
+            .rev()
+            .find(|(at, _)| *at <= now)
+            .map(|(_, fields)| fields)
     }
 }
 
@@ -291,16 +354,30 @@ impl Record {
 pub(super) const STALE_READ_MAX: Duration = Duration::from_millis(100);
 
 fn read_at(record: &NativeRecord) -> Duration {
-    let at = record.version.as_deref().and_then(|version| version.split_once('@')?.1.parse().ok());
+    let at = record
+        .version
+        .as_deref()
+        .and_then(|version| version.split_once('@')?.1.parse().ok());
     Duration::from_micros(at.unwrap_or_default())
 }
 
 fn version_of(record: &NativeRecord) -> u64 {
-    record.version.as_deref().and_then(|version| version.split_once('@')?.0.parse().ok()).unwrap_or_default()
+    record
+        .version
+        .as_deref()
+        .and_then(|version| version.split_once('@')?.0.parse().ok())
+        .unwrap_or_default()
 }
 
 fn only_digits(value: &Value) -> Value {
-    Value::text(value.as_text().unwrap_or_default().chars().filter(char::is_ascii_digit).collect::<String>())
+    Value::text(
+        value
+            .as_text()
+            .unwrap_or_default()
+            .chars()
+            .filter(char::is_ascii_digit)
+            .collect::<String>(),
+    )
 }
 
 fn floor(at: Duration, plan: &Plan) -> i64 {
@@ -390,7 +467,9 @@ impl Reader for Connector {
                         .filter(|(id, record)| match (lookup, record.found(now)) {
                             (_, None) => false,
                             (Lookup::AboveId(mark), _) => mark.0.parse::<u64>().is_ok_and(|mark| **id > mark),
-                            (Lookup::Field { field, value }, Some(fields)) => fields.get(field) == Some(value),
+                            (Lookup::Field { field, value }, Some(fields)) => {
+                                fields.get(field) == Some(value)
+                            }
                         })
                         .map(|(id, record)| record.native(**id, now))
                         .collect()
@@ -398,7 +477,10 @@ impl Reader for Connector {
                 .collect()
         };
         self.sim.note(|| {
-            let ids: Vec<Vec<&str>> = found.iter().map(|all| all.iter().map(|r| r.id.as_str()).collect()).collect();
+            let ids: Vec<Vec<&str>> = found
+                .iter()
+                .map(|all| all.iter().map(|r| r.id.as_str()).collect())
+                .collect();
             format!("find {} {entity} {} lookups: {ids:?}", self.system, lookups.len())
         });
         self.sim.pause().await;
@@ -436,13 +518,20 @@ impl Source for Connector {
                 .into_iter()
                 .filter(|(stamp, id, _)| {
                     after.is_none_or(|(last, last_id)| {
-                        if self.system == 1 { (*stamp, *id) > (last, last_id) } else { *id > last_id }
+                        if self.system == 1 {
+                            (*stamp, *id) > (last, last_id)
+                        } else {
+                            *id > last_id
+                        }
                     })
                 })
                 .collect();
             let more = rest.len() > self.plan.page;
             rest.truncate(self.plan.page);
-            let next = rest.last().filter(|_| more).map(|(stamp, id, _)| PageToken(format!("{stamp}/{id}")));
+            let next = rest
+                .last()
+                .filter(|_| more)
+                .map(|(stamp, id, _)| PageToken(format!("{stamp}/{id}")));
             Page {
                 records: rest.into_iter().map(|(_, _, record)| record).collect(),
                 next,
@@ -451,8 +540,14 @@ impl Source for Connector {
         };
         self.sim.note(|| {
             let ids: Vec<&str> = page.records.iter().map(|record| record.id.as_str()).collect();
-            let (since, after) = (request.since.map(|stamp| stamp.0), request.after.as_ref().map(|after| &after.0));
-            format!("list {} {} since {since:?} after {after:?}: {ids:?}", self.system, request.entity)
+            let (since, after) = (
+                request.since.map(|stamp| stamp.0),
+                request.after.as_ref().map(|after| &after.0),
+            );
+            format!(
+                "list {} {} since {since:?} after {after:?}: {ids:?}",
+                self.system, request.entity
+            )
         });
         self.sim.pause().await;
         Ok(page)
@@ -482,9 +577,18 @@ impl Connector {
             let faulty = !state.calm && state.rng.per_mille(self.plan.write_faults);
             if faulty { Some(state.rng.below(4)) } else { None }
         };
-        let landing = Landing { entity: write.entity.clone(), action: write.action.clone(), sent: now };
+        let landing = Landing {
+            entity: write.entity.clone(),
+            action: write.action.clone(),
+            sent: now,
+        };
         self.sim.note(|| {
-            format!("write {} {} {} fault {fault:?}", self.system, write.entity, describe(&write.action))
+            format!(
+                "write {} {} {} fault {fault:?}",
+                self.system,
+                write.entity,
+                describe(&write.action)
+            )
         });
         let lost = Err(Error::unavailable("simulated lost answer"));
         match fault {
@@ -496,7 +600,9 @@ impl Connector {
                     let most = self.plan.settle_after.as_micros() as u64 * 9 / 10;
                     Duration::from_micros(state.rng.below(most))
                 };
-                self.world().systems[self.system].ghosts.push((now + delay, landing));
+                self.world().systems[self.system]
+                    .ghosts
+                    .push((now + delay, landing));
                 self.sim.pause().await;
                 return lost;
             }
@@ -513,8 +619,10 @@ impl Connector {
 
 fn describe(action: &WriteAction) -> String {
     let fields = |fields: &Fields| {
-        let all: Vec<String> =
-            fields.iter().map(|(name, value)| format!("{name}={}", value.to_plain().unwrap_or_default())).collect();
+        let all: Vec<String> = fields
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.to_plain().unwrap_or_default()))
+            .collect();
         all.join(" ")
     };
     match action {

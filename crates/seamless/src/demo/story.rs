@@ -22,8 +22,8 @@ pub(crate) struct Scene {
     watches: Vec<Watch>,
     /// Values at the beginning, by watch and system.
     before: Vec<[Json; 2]>,
-    /// Which watched values a person touched.
-    touched: Vec<[bool; 2]>,
+    /// What people typed, by watch and system, in order.
+    typed: Vec<[Vec<Json>; 2]>,
     /// What both sides should hold in the end, by watch.
     wanted: Vec<Json>,
     /// How it is meant to end, in people's words.
@@ -57,8 +57,8 @@ pub(crate) struct ToldField {
 pub(crate) struct Change {
     pub(crate) before: Json,
     pub(crate) after: Json,
-    /// By a person (rather than by the sync).
-    pub(crate) edited: bool,
+    /// What people typed there, in order.
+    pub(crate) typed: Vec<Json>,
 }
 
 const SYSTEMS: [&str; 2] = ["autotask", "crm"];
@@ -268,7 +268,7 @@ impl Stage<'_> {
         Ok(Scene {
             title,
             entity,
-            touched: vec![[false; 2]; watches.len()],
+            typed: vec![[Vec::new(), Vec::new()]; watches.len()],
             wanted: before.iter().map(|pair| pair[AUTOTASK].clone()).collect(),
             ids: pair.map(Some),
             before,
@@ -286,7 +286,7 @@ impl Stage<'_> {
         self.simulators
             .edit(SYSTEMS[system], scene.entity, &id, field, &value)
             .await?;
-        scene.touched[watch][system] = true;
+        scene.typed[watch][system].push(value.clone());
         scene.wanted[watch] = value;
         Ok(())
     }
@@ -311,7 +311,7 @@ impl Stage<'_> {
                 [json!("518-555-0177"), Json::Null],
                 [Json::Null, json!("https://twinpines.example")],
             ],
-            touched: vec![[true; 2], [true, false], [false, true]],
+            typed: vec![[Vec::new(), Vec::new()]; 3],
             wanted: vec![
                 json!("Twin Pines Dairy"),
                 json!("518-555-0177"),
@@ -331,14 +331,14 @@ impl Stage<'_> {
             "account_id": account, "first_name": "Amara", "last_name": "Nwosu", "email": "amara@brightwater.example",
         });
         let contact = self.simulators.create("crm", "contact", &contact).await?;
-        let scene = |title, entity, id, watches, before: &str, outcome| Scene {
+        let scene = |title, entity, id, watches, entered: &str, outcome| Scene {
             title,
             entity,
             ids: [None, Some(id)],
             watches,
-            before: vec![[Json::Null, json!(before)]],
-            touched: vec![[false, true]],
-            wanted: vec![json!(before)],
+            before: vec![[Json::Null, json!(entered)]],
+            typed: vec![[Vec::new(), Vec::new()]],
+            wanted: vec![json!(entered)],
             outcome,
             decisions_before: 0,
         };
@@ -406,7 +406,7 @@ impl Scene {
             .iter()
             .zip(&self.before)
             .zip(after)
-            .zip(&self.touched);
+            .zip(&self.typed);
         Ok(Told {
             title: self.title.to_owned(),
             record: match &other {
@@ -414,11 +414,11 @@ impl Scene {
                 None => format!("{}:{id}", SYSTEMS[known]),
             },
             fields: fields
-                .map(|(((watch, before), after), touched)| {
+                .map(|(((watch, before), after), typed)| {
                     let change = |system: usize| Change {
                         before: before[system].clone(),
                         after: after[system].clone(),
-                        edited: touched[system],
+                        typed: typed[system].clone(),
                     };
                     ToldField {
                         field: watch.label.to_owned(),

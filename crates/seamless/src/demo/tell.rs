@@ -47,7 +47,7 @@ pub(crate) fn scenes(told: &[Told], output: &Output) -> String {
         Tone::Head,
         "2  The host is stopped. People go to work in both systems; then it runs again",
     );
-    let mut text = format!("{heading}  (* edited by a person)\n\n");
+    let mut text = format!("{heading}  (* typed by a person)\n\n");
     for scene in told {
         text += &one_scene(scene, output);
     }
@@ -84,12 +84,15 @@ fn row(field: &ToldField) -> Vec<String> {
     vec![field.field.clone(), change(&field.autotask), change(&field.crm)]
 }
 
+/// Before → what people typed* → after, each step once.
 fn change(change: &Change) -> String {
-    let mark = if change.edited { "*" } else { "" };
-    if change.before == change.after {
-        return format!("{}{mark}", shown(&change.after));
+    let mut steps = vec![shown(&change.before)];
+    steps.extend(change.typed.iter().map(|typed| format!("{}*", shown(typed))));
+    let after = shown(&change.after);
+    if steps.last().is_none_or(|last| last.trim_end_matches('*') != after) {
+        steps.push(after);
     }
-    format!("{} → {}{mark}", shown(&change.before), shown(&change.after))
+    steps.join(" → ")
 }
 
 fn shown(value: &Json) -> String {

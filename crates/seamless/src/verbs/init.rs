@@ -11,6 +11,11 @@ use crate::exit::Exit;
 use crate::output::{Output, clean};
 
 const TEMPLATE: &str = include_str!("tenant.toml");
+/// Comes before the manifest that a new tenant starts from.
+const MANIFEST_HEAD: &str = "\
+# What a REST system's API looks like. This is the one of the CRM in `seamless sandbox`: change paths, fields and paging to your system's.
+
+";
 const MARK: &str = "# --- what the live systems have (written by `seamless init --live`; everything below is replaced by the next) ---";
 
 /// Writes a commented configuration.
@@ -31,8 +36,13 @@ pub(super) fn write(file: &Path, tenant: &str, output: &Output) -> anyhow::Resul
             _ => Error::config(format!("cannot write {shown}: {error}")),
         })?;
     opened.write_all(text.as_bytes())?;
+    let manifest = file.with_file_name("crm.toml");
+    if !manifest.exists() {
+        std::fs::write(&manifest, format!("{MANIFEST_HEAD}{}", seamless_rest::SANDBOX_CRM))?;
+    }
     let next = [
         format!("edit {shown}: the systems' addresses and users, and the syncs"),
+        format!("make {} say what your other system's API looks like", manifest.display()),
         "seamless keys generate --out keys.json".to_owned(),
         "seamless check --offline, then seamless check".to_owned(),
         "seamless init --live, to see the systems' own fields and options".to_owned(),
@@ -141,6 +151,7 @@ mod tests {
         assert_eq!(write(&file, "acme", &output).unwrap(), Exit::Done);
         let written = std::fs::read_to_string(&file).unwrap();
         assert!(written.contains("tenant = \"acme\""));
+        seamless_rest::Manifest::parse(&std::fs::read_to_string(dir.path().join("crm.toml")).unwrap(), "crm.toml").unwrap();
         let again = write(&file, "other", &output).unwrap_err().to_string();
         assert!(again.contains("exists already"), "{again}");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), written);

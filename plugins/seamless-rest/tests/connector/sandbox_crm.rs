@@ -144,7 +144,11 @@ async fn accounts_are_created_found_listed_read_and_changed() {
         .find("name", &["ÅKERS & søn № 3", "åkers & Søn № 4"])
         .await
         .unwrap();
-    assert_eq!(found[1], ["4"], "upper and lower case are alike in every alphabet");
+    assert_eq!(
+        found[1],
+        ["4"],
+        "upper and lower case are alike in every alphabet"
+    );
     assert_eq!(
         rig.find("autotask_id", &["5", "99"]).await.unwrap(),
         [vec!["5".to_owned()], vec![]]

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use super::item::{End, Item, load_links, load_sources, load_state};
 use super::{Applier, ApplyStep, find, finish, plan, write};
-use crate::contract::{
-    Change, DeadLetterReason, Delivery, RowKey, Scan, Settlement, Table,
-};
+use crate::contract::{Change, DeadLetterReason, Delivery, RowKey, Scan, Settlement, Table};
 use crate::envelope::Address;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pipeline::claims::Held;
@@ -25,7 +23,9 @@ impl Applier {
         for delivery in deliveries {
             if delivery.delivery_count > 4 && self.engine.mistakes.has(Mistake::DropAfterFour) {
                 let receipt = self.engine.commit(Vec::new()).await?;
-                self.consumer.settle(vec![Settlement::Complete(delivery.lock, receipt)]).await?;
+                self.consumer
+                    .settle(vec![Settlement::Complete(delivery.lock, receipt)])
+                    .await?;
                 continue;
             }
             match self.open(&delivery) {
@@ -39,7 +39,10 @@ impl Applier {
         }
         if !dead.is_empty() {
             self.engine.look_at_records_of(&unreadable).await?;
-            tracing::error!(count = dead.len(), "messages cannot be opened and were set aside; see `seamless status`");
+            tracing::error!(
+                count = dead.len(),
+                "messages cannot be opened and were set aside; see `seamless status`"
+            );
             self.consumer.settle(dead).await?;
         }
         if items.is_empty() {
@@ -97,7 +100,11 @@ impl Applier {
         let wanted: Vec<BTreeSet<String>> = sets.iter().flatten().cloned().collect();
         let mut granted = self.claimant.take(engine, &wanted).await?.into_iter();
         for (index, set) in open.into_iter().zip(sets) {
-            let held: Option<Held> = if set.is_some() { granted.next().flatten() } else { None };
+            let held: Option<Held> = if set.is_some() {
+                granted.next().flatten()
+            } else {
+                None
+            };
             match held {
                 Some(held) => items[index].held.join(held),
                 None => items[index].end = Some(End::Defer(engine.timings.defer_min)),
@@ -108,12 +115,18 @@ impl Applier {
 
     fn open(&self, delivery: &Delivery) -> Result<Change> {
         let engine = &*self.engine;
-        let address =
-            Address { route: self.system.as_str(), message_id: &delivery.id.0, lane: &delivery.lane };
+        let address = Address {
+            route: self.system.as_str(),
+            message_id: &delivery.id.0,
+            lane: &delivery.lane,
+        };
         let change: Change = engine.sealer.open(&delivery.body, &address)?;
         let sync = engine.sync(&change.sync)?;
         if sync.side(change.side.other()).system != self.system {
-            return Err(Error::new(ErrorKind::Crypto, "the message was made for another system").with("code", "foreign_route"));
+            return Err(
+                Error::new(ErrorKind::Crypto, "the message was made for another system")
+                    .with("code", "foreign_route"),
+            );
         }
         Ok(change)
     }
@@ -144,7 +157,12 @@ impl Applier {
     async fn collect_hints(&self, size: usize) -> Result<Vec<Item>> {
         let engine = &*self.engine;
         let prefix = format!("{}/", self.system);
-        let scan = Scan { table: Table::Hint, prefix: prefix.clone(), after: None, limit: HINTS_SEEN_MAX.max(size) };
+        let scan = Scan {
+            table: Table::Hint,
+            prefix: prefix.clone(),
+            after: None,
+            limit: HINTS_SEEN_MAX.max(size),
+        };
         let rows = engine.store.scan(&scan).await?;
         let now = engine.clock.now();
         let mut items: Vec<Item> = Vec::new();
@@ -216,27 +234,45 @@ impl Applier {
 
     fn back_off(&self, key: &RecordKey, wait: Duration, failed: bool) -> Duration {
         let now = self.engine.clock.monotonic();
-        let mut deferrals = self.deferrals.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut deferrals = self
+            .deferrals
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         if deferrals.len() > 50_000 {
             deferrals.clear();
         }
         let (count, until) = deferrals.entry(key.clone()).or_default();
         *count += 1;
         let timings = &self.engine.timings;
-        let max = if failed { timings.defer_max } else { timings.defer_max / 8 };
-        let wait = wait.max(timings.defer_min.saturating_mul(1 << (*count - 1).min(16)).min(max));
+        let max = if failed {
+            timings.defer_max
+        } else {
+            timings.defer_max / 8
+        };
+        let wait = wait.max(
+            timings
+                .defer_min
+                .saturating_mul(1 << (*count - 1).min(16))
+                .min(max),
+        );
         *until = now + wait;
         wait
     }
 
     fn is_deferred(&self, key: &RecordKey) -> bool {
         let now = self.engine.clock.monotonic();
-        let deferrals = self.deferrals.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let deferrals = self
+            .deferrals
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         deferrals.get(key).is_some_and(|(_, until)| *until > now)
     }
 
     fn forget_deferrals(&self, key: &RecordKey) {
-        self.deferrals.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).remove(key);
+        self.deferrals
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .remove(key);
     }
 
     /// The planted mistake: settles before anything is committed.
@@ -261,4 +297,3 @@ fn reason_of(error: &Error) -> DeadLetterReason {
         description: error.to_string(),
     }
 }
-

@@ -32,8 +32,15 @@ struct Findings {
 pub(super) async fn link_new(applier: &Applier, items: &mut [Item]) -> Result<()> {
     let engine = &*applier.engine;
     let mut groups: BTreeMap<(SyncId, Side), Vec<usize>> = BTreeMap::new();
-    for (index, item) in items.iter().enumerate().filter(|(_, item)| item.open() && item.link.is_none()) {
-        groups.entry((item.sync.id.clone(), item.side())).or_default().push(index);
+    for (index, item) in items
+        .iter()
+        .enumerate()
+        .filter(|(_, item)| item.open() && item.link.is_none())
+    {
+        groups
+            .entry((item.sync.id.clone(), item.side()))
+            .or_default()
+            .push(index);
     }
     for ((sync, side), indexes) in groups {
         let sync = engine.sync(&sync)?.clone();
@@ -48,12 +55,25 @@ pub(super) async fn link_new(applier: &Applier, items: &mut [Item]) -> Result<()
         }
     }
     // A record just found is claimed by try, never by waiting.
-    applier.claim(items, |item, engine| if item.new_link.is_some() { item.record_claims(engine) } else { BTreeSet::new() }).await
+    applier
+        .claim(items, |item, engine| {
+            if item.new_link.is_some() {
+                item.record_claims(engine)
+            } else {
+                BTreeSet::new()
+            }
+        })
+        .await
 }
 
 /// A fresh store that meets cross-references has lost its state: going on would create everything again.
 async fn refuse_empty_state(engine: &Engine, items: &[Item], indexes: &[usize]) -> Result<()> {
-    let stamped = indexes.iter().find(|index| items[**index].source.as_ref().is_some_and(|source| source.xref.is_some()));
+    let stamped = indexes.iter().find(|index| {
+        items[**index]
+            .source
+            .as_ref()
+            .is_some_and(|source| source.xref.is_some())
+    });
     let Some(index) = stamped else { return Ok(()) };
     if engine.is_used().await? {
         return Ok(());
@@ -89,17 +109,31 @@ async fn look_up(
         let item = &items[*index];
         let Some(source) = &item.source else { continue };
         let by_xref = match (&there.mapping.xref, there.capabilities.external_key) {
-            (Some(path), ExternalKey::Unique | ExternalKey::Searchable) => {
-                Some(push(&mut lookups, Lookup::Field { field: path.clone(), value: Value::Text(item.key.id.0.clone()) }))
-            }
+            (Some(path), ExternalKey::Unique | ExternalKey::Searchable) => Some(push(
+                &mut lookups,
+                Lookup::Field {
+                    field: path.clone(),
+                    value: Value::Text(item.key.id.0.clone()),
+                },
+            )),
             _ => None,
         };
         let mut by_rule = Vec::new();
         let mut by_twin = Vec::new();
         for rule in rules {
             let asked = matching::key_of(rule, source).is_some();
-            by_rule.push(asked.then(|| probe(there, rule, source)).flatten().map(|l| push(&mut lookups, l)));
-            by_twin.push(asked.then(|| probe(own, rule, source)).flatten().map(|l| push(&mut twins, l)));
+            by_rule.push(
+                asked
+                    .then(|| probe(there, rule, source))
+                    .flatten()
+                    .map(|l| push(&mut lookups, l)),
+            );
+            by_twin.push(
+                asked
+                    .then(|| probe(own, rule, source))
+                    .flatten()
+                    .map(|l| push(&mut twins, l)),
+            );
         }
         plans.push((by_xref, by_rule));
         twin_plans.push(by_twin);
@@ -111,17 +145,23 @@ async fn look_up(
     let found_twins = find_all(own_target.as_ref(), &own.mapping.entity, &twins).await?;
     let named: Vec<RecordId> = named.into_iter().collect();
     let named = engine.fetch(sync, side.other(), &named).await?;
-    let observe = |side: Side, at: &Option<usize>, found: &[Vec<crate::record::NativeRecord>]| -> Vec<Observed> {
-        let records = at.and_then(|at| found.get(at));
-        records.into_iter().flatten().map(|native| sync.side(side).mapping.observe(native)).collect()
-    };
+    let observe =
+        |side: Side, at: &Option<usize>, found: &[Vec<crate::record::NativeRecord>]| -> Vec<Observed> {
+            let records = at.and_then(|at| found.get(at));
+            records
+                .into_iter()
+                .flatten()
+                .map(|native| sync.side(side).mapping.observe(native))
+                .collect()
+        };
     let mut all = Vec::with_capacity(indexes.len());
     let mut plans = plans.into_iter().zip(twin_plans);
     for index in indexes {
         let item = &items[*index];
-        let (Some(source), Some(((by_xref, by_rule), by_twin))) =
-            (&item.source, if item.source.is_some() { plans.next() } else { None })
-        else {
+        let (Some(source), Some(((by_xref, by_rule), by_twin))) = (
+            &item.source,
+            if item.source.is_some() { plans.next() } else { None },
+        ) else {
             all.push(Findings::default());
             continue;
         };
@@ -137,8 +177,15 @@ async fn look_up(
             twins.retain(|record| same(record) && record.id != item.key.id);
             per_rule.push((records, twins));
         }
-        let named = source.xref.as_ref().and_then(|xref| named.get(&RecordId(xref.clone())));
-        all.push(Findings { naming_us, named: named.map(|seen| seen.observed.clone()), rules: per_rule });
+        let named = source
+            .xref
+            .as_ref()
+            .and_then(|xref| named.get(&RecordId(xref.clone())));
+        all.push(Findings {
+            naming_us,
+            named: named.map(|seen| seen.observed.clone()),
+            rules: per_rule,
+        });
     }
     Ok(all)
 }
@@ -153,7 +200,9 @@ async fn find_all(
     }
     let found = target.find(entity, lookups).await?;
     if found.len() != lookups.len() {
-        return Err(Error::protocol("the connector answered another number of look-ups than it was asked"));
+        return Err(Error::protocol(
+            "the connector answered another number of look-ups than it was asked",
+        ));
     }
     Ok(found)
 }
@@ -168,9 +217,15 @@ fn probe(side: &crate::pipeline::spec::SideSpec, rule: &MatchRule, source: &Obse
     let field = rule.fields.first()?;
     let value = source.fields.get(&field.field)?;
     let path = &side.mapping.fields.get(&field.field)?.native;
-    let native = side.mapping.project(&field.field, value).map(|projection| projection.native);
+    let native = side
+        .mapping
+        .project(&field.field, value)
+        .map(|projection| projection.native);
     let native = native.unwrap_or_else(|_| value.clone());
-    (!native.is_empty()).then(|| Lookup::Field { field: path.clone(), value: native })
+    (!native.is_empty()).then(|| Lookup::Field {
+        field: path.clone(),
+        value: native,
+    })
 }
 
 /// Which of the records found are linked already, or under an open intent.
@@ -191,7 +246,11 @@ impl Taken {
         let mut keys: BTreeSet<RecordKey> = BTreeSet::new();
         for (index, found) in indexes.iter().zip(findings) {
             keys.insert(items[*index].key.clone());
-            let there = found.naming_us.iter().chain(&found.named).chain(found.rules.iter().flat_map(|(there, _)| there));
+            let there = found
+                .naming_us
+                .iter()
+                .chain(&found.named)
+                .chain(found.rules.iter().flat_map(|(there, _)| there));
             keys.extend(there.map(|record| RecordKey::new(&sync.id, side.other(), &record.id)));
             let twins = found.rules.iter().flat_map(|(_, twins)| twins);
             keys.extend(twins.map(|record| RecordKey::new(&sync.id, side, &record.id)));
@@ -202,7 +261,10 @@ impl Taken {
         rows.extend(keys.iter().map(claim));
         rows.extend(keys.iter().map(|key| key.row(Table::Parked)));
         let found = engine.store.get(&rows).await?;
-        let mut taken = Taken { linked: BTreeMap::new(), intended: BTreeSet::new() };
+        let mut taken = Taken {
+            linked: BTreeMap::new(),
+            intended: BTreeSet::new(),
+        };
         for (at, key) in keys.iter().enumerate() {
             if let Some(row) = &found[at] {
                 let link: Link = Rows::plain(&rows[at], row)?;
@@ -217,7 +279,11 @@ impl Taken {
             }
             let at = at + keys.len();
             if let Some(row) = &found[at]
-                && engine.typed().sealed::<Parked>(&rows[at], row)?.reason.awaits_person()
+                && engine
+                    .typed()
+                    .sealed::<Parked>(&rows[at], row)?
+                    .reason
+                    .awaits_person()
             {
                 taken.intended.insert(key.clone());
             }
@@ -235,7 +301,12 @@ async fn open_creates(engine: &Engine, sync: &SyncSpec, into: Side) -> Result<Ve
     if !sync.side(into).capabilities.ascending_ids {
         return Ok(Vec::new());
     }
-    let scan = Scan { table: Table::Intent, prefix: format!("{}/", sync.id), after: None, limit: 1_000 };
+    let scan = Scan {
+        table: Table::Intent,
+        prefix: format!("{}/", sync.id),
+        after: None,
+        limit: 1_000,
+    };
     let mut marks = Vec::new();
     for (key, row) in engine.store.scan(&scan).await? {
         let intent: Intent = engine.typed().sealed(&RowKey::new(Table::Intent, key), &row)?;
@@ -275,27 +346,47 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
             return;
         }
         let id = named.id.clone();
-        link(item, &id, Reason::LinkedByReference, "its cross-reference names it");
+        link(
+            item,
+            &id,
+            Reason::LinkedByReference,
+            "its cross-reference names it",
+        );
         return;
     }
-    let free: Vec<&Observed> = found.naming_us.iter().filter(|record| !taken.has(&there(record))).collect();
+    let free: Vec<&Observed> = found
+        .naming_us
+        .iter()
+        .filter(|record| !taken.has(&there(record)))
+        .collect();
     match free.as_slice() {
         [] => {}
         [one] => {
             let id = one.id.clone();
-            link(item, &id, Reason::LinkedByReference, "its counterpart's cross-reference names it");
+            link(
+                item,
+                &id,
+                Reason::LinkedByReference,
+                "its counterpart's cross-reference names it",
+            );
             return;
         }
         several => {
             let candidates = several.iter().map(|record| there(record)).collect();
-            let sentence = format!("{} records carry its cross-reference; clear all but one", several.len());
+            let sentence = format!(
+                "{} records carry its cross-reference; clear all but one",
+                several.len()
+            );
             item.park(engine, Reason::ParkedAmbiguous, sentence, candidates);
             return;
         }
     }
     let rules = item.sync.model.match_rules.clone();
     for (rule, (records, twins)) in rules.iter().zip(found.rules) {
-        if records.iter().any(|record| may_be_ghost(record, taken.has(&there(record)), ghosts)) {
+        if records
+            .iter()
+            .any(|record| may_be_ghost(record, taken.has(&there(record)), ghosts))
+        {
             item.end = Some(End::Defer(wait));
             return;
         }
@@ -306,11 +397,17 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
             same_identity: same_identity(&item.sync, item.side(), &source, side, &record),
             record,
         };
-        let records: Vec<Candidate> = records.into_iter().map(|record| candidate(item.other(), record)).collect();
+        let records: Vec<Candidate> = records
+            .into_iter()
+            .map(|record| candidate(item.other(), record))
+            .collect();
         let twins: Vec<Candidate> = if engine.mistakes.has(Mistake::OneSidedMatch) {
             Vec::new()
         } else {
-            twins.into_iter().map(|record| candidate(item.side(), record)).collect()
+            twins
+                .into_iter()
+                .map(|record| candidate(item.side(), record))
+                .collect()
         };
         match matching::judge(&records, &twins) {
             RuleOutcome::Link(id) => {
@@ -330,7 +427,8 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
             RuleOutcome::Ambiguous => {
                 let free = |candidates: &[Candidate], side: Side| -> Vec<RecordKey> {
                     let free = candidates.iter().filter(|candidate| !candidate.taken);
-                    free.map(|candidate| RecordKey::new(&item.sync.id, side, &candidate.record.id)).collect()
+                    free.map(|candidate| RecordKey::new(&item.sync.id, side, &candidate.record.id))
+                        .collect()
                 };
                 let mut candidates = free(&records, item.other());
                 let own = free(&twins, item.side());
@@ -356,7 +454,9 @@ fn link(item: &mut Item, id: &RecordId, reason: Reason, note: &str) {
 /// Equal in every identity field. References are compared within one side only.
 fn same_identity(sync: &SyncSpec, side: Side, source: &Observed, other: Side, record: &Observed) -> bool {
     sync.model.identity.iter().all(|name| {
-        let Some(spec) = sync.model.fields.get(name) else { return true };
+        let Some(spec) = sync.model.fields.get(name) else {
+            return true;
+        };
         if spec.reference.is_some() && side != other {
             return true;
         }

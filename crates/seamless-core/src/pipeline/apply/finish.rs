@@ -12,8 +12,8 @@ use crate::pipeline::merge::{Base, FieldWrite, Half, Why};
 use crate::pipeline::mistakes::Mistake;
 use crate::pipeline::spec::SyncSpec;
 use crate::pipeline::state::{
-    Hint, Link, Pair, Parked, RecordKey, Rewrite, Rows, Track, TrackState, WriteBack, expect_of, hint_row, pair_row_of,
-    waiting_anchor, waiting_row,
+    Hint, Link, Pair, Parked, RecordKey, Rewrite, Rows, Track, TrackState, WriteBack, expect_of, hint_row,
+    pair_row_of, waiting_anchor, waiting_row,
 };
 use crate::pipeline::{CommitReceipt, Engine};
 use crate::record::{RecordId, Stamp};
@@ -69,7 +69,9 @@ pub(super) async fn finish(engine: &Engine, items: &mut [Item]) -> Result<()> {
         if !matches!(item.end, Some(End::Commit { .. })) {
             continue;
         }
-        let Some(End::Commit { parked, entries }) = item.end.take() else { continue };
+        let Some(End::Commit { parked, entries }) = item.end.take() else {
+            continue;
+        };
         outcomes.push(outcome_of(engine, item, parked, entries));
         indexes.push(index);
     }
@@ -86,8 +88,14 @@ pub(super) async fn finish(engine: &Engine, items: &mut [Item]) -> Result<()> {
 }
 
 /// Commits writes that landed. `None` where the claim was lost: the intent is somebody else's now.
-pub(crate) async fn commit_landed(engine: &Engine, landings: Vec<Landing>) -> Result<Vec<Option<CommitReceipt>>> {
-    let outcomes = landings.into_iter().map(|landing| outcome_of_landing(engine, landing)).collect();
+pub(crate) async fn commit_landed(
+    engine: &Engine,
+    landings: Vec<Landing>,
+) -> Result<Vec<Option<CommitReceipt>>> {
+    let outcomes = landings
+        .into_iter()
+        .map(|landing| outcome_of_landing(engine, landing))
+        .collect();
     commit_all(engine, outcomes).await
 }
 
@@ -103,14 +111,30 @@ pub(super) fn entries_of(item: &Item, now: Timestamp) -> Vec<Entry> {
         add(&mut entries, *reason, note.clone());
     }
     for conflict in &item.merge.conflicts {
-        let reason = if conflict.winner == item.side() { Reason::ConflictWon } else { Reason::ConflictLost };
+        let reason = if conflict.winner == item.side() {
+            Reason::ConflictWon
+        } else {
+            Reason::ConflictLost
+        };
         let winner = &item.sync.side(conflict.winner).system;
-        let when = if conflict.first_merge { "differed when they were linked" } else { "was changed on both sides" };
-        add(&mut entries, reason, format!("{} {when}; {winner} wins", conflict.field));
+        let when = if conflict.first_merge {
+            "differed when they were linked"
+        } else {
+            "was changed on both sides"
+        };
+        add(
+            &mut entries,
+            reason,
+            format!("{} {when}; {winner} wins", conflict.field),
+        );
     }
     for (field, reason) in &item.merge.blocked {
         if item.pair.blocked.get(field) != Some(reason) {
-            add(&mut entries, Reason::FieldBlocked, format!("{field} waits: {reason}"));
+            add(
+                &mut entries,
+                Reason::FieldBlocked,
+                format!("{field} waits: {reason}"),
+            );
         }
     }
     for (field, parent) in &item.pending {
@@ -122,9 +146,10 @@ pub(super) fn entries_of(item: &Item, now: Timestamp) -> Vec<Entry> {
 
 fn outcome_of(engine: &Engine, item: &mut Item, parked: Option<Parked>, entries: Vec<Entry>) -> Outcome {
     let mut release = item.held.releases(engine);
-    release.extend(
-        item.hints.iter().map(|(row, version)| Op::Delete { key: row.clone(), expect: Expect::Version(*version) }),
-    );
+    release.extend(item.hints.iter().map(|(row, version)| Op::Delete {
+        key: row.clone(),
+        expect: Expect::Version(*version),
+    }));
     let mut outcome = Outcome {
         sync: item.sync.clone(),
         key: item.key.clone(),
@@ -140,10 +165,16 @@ fn outcome_of(engine: &Engine, item: &mut Item, parked: Option<Parked>, entries:
         first_merge: 0,
         entries,
     };
-    let (Some(source), Some(target), None) = (&item.source, &item.target, &outcome.parked) else { return outcome };
+    let (Some(source), Some(target), None) = (&item.source, &item.target, &outcome.parked) else {
+        return outcome;
+    };
     // A pair that needs no write: what was agreed, lost or seen still has to be kept.
     let (s, t) = (item.side().index(), item.other().index());
-    let mut pair = Pair { base: item.merge.base.clone(), blocked: item.merge.blocked.clone(), ..item.pair.clone() };
+    let mut pair = Pair {
+        base: item.merge.base.clone(),
+        blocked: item.merge.blocked.clone(),
+        ..item.pair.clone()
+    };
     pair.mapping = versions(&item.sync);
     pair.decided[s] = Some(engine.content_hash(&item.sync, source));
     // What the target was decided on stands only as long as its halves do.
@@ -162,8 +193,20 @@ fn outcome_of(engine: &Engine, item: &mut Item, parked: Option<Parked>, entries:
         outcome.linked = true;
         engine.counters.linked.add(1);
         let target_key = RecordKey::new(&item.sync.id, item.other(), &target.observed.id);
-        write_back(&item.sync, &item.key, source.xref.as_deref(), &target.observed.id, &mut outcome.write_backs);
-        write_back(&item.sync, &target_key, target.observed.xref.as_deref(), &item.key.id, &mut outcome.write_backs);
+        write_back(
+            &item.sync,
+            &item.key,
+            source.xref.as_deref(),
+            &target.observed.id,
+            &mut outcome.write_backs,
+        );
+        write_back(
+            &item.sync,
+            &target_key,
+            target.observed.xref.as_deref(),
+            &item.key.id,
+            &mut outcome.write_backs,
+        );
     }
     engine.counters.conflicts.add(item.merge.conflicts.len() as u64);
     engine.counters.applied.add(1);
@@ -174,9 +217,24 @@ fn outcome_of(engine: &Engine, item: &mut Item, parked: Option<Parked>, entries:
 }
 
 fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
-    let Landing { sync, key, source_stamp, target, target_stamp, readback, writes, planned, new_link, .. } = landing;
+    let Landing {
+        sync,
+        key,
+        source_stamp,
+        target,
+        target_stamp,
+        readback,
+        writes,
+        planned,
+        new_link,
+        ..
+    } = landing;
     let (s, t) = (key.side.index(), key.side.other().index());
-    let mut pair = Pair { base: planned, blocked: landing.blocked, ..landing.pair };
+    let mut pair = Pair {
+        base: planned,
+        blocked: landing.blocked,
+        ..landing.pair
+    };
     pair.mapping = versions(&sync);
     pair.decided[s] = Some(landing.source_content);
     pair.decided[t] = None;
@@ -189,9 +247,18 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
             hint = true;
             continue;
         };
-        let Some(back) = readback.fields.get(name) else { continue };
-        let compare = sync.model.fields.get(name).map(|spec| spec.compare).unwrap_or_default();
-        let Some(halves) = pair.base.get_mut(name) else { continue };
+        let Some(back) = readback.fields.get(name) else {
+            continue;
+        };
+        let compare = sync
+            .model
+            .fields
+            .get(name)
+            .map(|spec| spec.compare)
+            .unwrap_or_default();
+        let Some(halves) = pair.base.get_mut(name) else {
+            continue;
+        };
         if compare.same(&write.predicted, back) || engine.mistakes.has(Mistake::ReadBackUnpredicted) {
             halves[t] = Half::Known(back.clone());
             continue;
@@ -201,7 +268,11 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
             ("back".to_owned(), back.clone()),
         ]));
         let slot = format!("{}/{name}", key.side.other().letter());
-        let times = pair.rewrites.get(&slot).filter(|rewrite| rewrite.hash == hash).map_or(1, |rewrite| rewrite.times + 1);
+        let times = pair
+            .rewrites
+            .get(&slot)
+            .filter(|rewrite| rewrite.hash == hash)
+            .map_or(1, |rewrite| rewrite.times + 1);
         pair.rewrites.insert(slot, Rewrite { hash, times });
         if times >= 2 {
             // The same value has come back the same twice: that is how this system writes it.
@@ -209,7 +280,9 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
         } else {
             hint = true;
             engine.counters.open_window.add(1);
-            let note = format!("{name} was read back differently from what was written: somebody edited it just then, or the system rewrites it");
+            let note = format!(
+                "{name} was read back differently from what was written: somebody edited it just then, or the system rewrites it"
+            );
             entries.push(Entry::new(now, &key, Reason::UndeclaredRewrite, note).other(&target));
         }
     }
@@ -219,8 +292,20 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
     let mut write_backs = Vec::new();
     if new_link.is_some() {
         engine.counters.linked.add(1);
-        write_back(&sync, &key, landing.source_xref.as_deref(), &target, &mut write_backs);
-        write_back(&sync, &target_key, landing.target_xref.as_deref(), &key.id, &mut write_backs);
+        write_back(
+            &sync,
+            &key,
+            landing.source_xref.as_deref(),
+            &target,
+            &mut write_backs,
+        );
+        write_back(
+            &sync,
+            &target_key,
+            landing.target_xref.as_deref(),
+            &key.id,
+            &mut write_backs,
+        );
     }
     engine.counters.applied.add(1);
     Outcome {
@@ -241,7 +326,12 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
 }
 
 fn halves_changed(before: &Pair, after: &Pair, side: usize) -> bool {
-    after.base.iter().any(|(name, halves)| before.base.get(name).is_none_or(|before| before[side] != halves[side]))
+    after.base.iter().any(|(name, halves)| {
+        before
+            .base
+            .get(name)
+            .is_none_or(|before| before[side] != halves[side])
+    })
 }
 
 fn versions(sync: &SyncSpec) -> [u64; 2] {
@@ -274,7 +364,9 @@ async fn commit_all(engine: &Engine, outcomes: Vec<Outcome>) -> Result<Vec<Optio
         return Ok(Vec::new());
     }
     let context = Context::load(engine, &outcomes).await?;
-    let mut all = engine.mark_used_if(outcomes.iter().any(|outcome| outcome.linked)).await?;
+    let mut all = engine
+        .mark_used_if(outcomes.iter().any(|outcome| outcome.linked))
+        .await?;
     let mut whole = true;
     for outcome in &outcomes {
         match outcome.ops(engine, &context)? {
@@ -303,9 +395,15 @@ const TRIES: u32 = 6;
 async fn commit_one(engine: &Engine, outcome: &Outcome) -> Result<Option<CommitReceipt>> {
     for _ in 0..TRIES {
         let context = Context::load(engine, std::slice::from_ref(outcome)).await?;
-        let Some(mut ops) = outcome.ops(engine, &context)? else { return Ok(None) };
+        let Some(mut ops) = outcome.ops(engine, &context)? else {
+            return Ok(None);
+        };
         ops.extend(engine.mark_used_if(outcome.linked).await?);
-        ops.extend(context.first_merge_ops(engine, std::slice::from_ref(outcome)).await?);
+        ops.extend(
+            context
+                .first_merge_ops(engine, std::slice::from_ref(outcome))
+                .await?,
+        );
         match engine.commit(ops).await {
             Ok(receipt) => return Ok(Some(receipt)),
             Err(error) if error.kind == ErrorKind::Conflict => {}
@@ -372,7 +470,12 @@ pub(crate) async fn wake_ops(engine: &Engine, linked: &[RecordKey]) -> Result<BT
         if row.is_some() {
             let mut after = anchor.key.clone();
             loop {
-                let scan = Scan { table: Table::Waiting, prefix: anchor.key.clone(), after: Some(after), limit: 1_000 };
+                let scan = Scan {
+                    table: Table::Waiting,
+                    prefix: anchor.key.clone(),
+                    after: Some(after),
+                    limit: 1_000,
+                };
                 let children = engine.store.scan(&scan).await?;
                 let Some((last, _)) = children.last() else { break };
                 after = last.clone();
@@ -381,14 +484,29 @@ pub(crate) async fn wake_ops(engine: &Engine, linked: &[RecordKey]) -> Result<BT
                     let child: RecordKey = Rows::plain(&key, &child_row)?;
                     let sync = engine.sync(&child.sync)?;
                     let target = &sync.side(child.side.other()).system;
-                    ops.push(Op::Delete { key, expect: Expect::Version(child_row.version) });
-                    let hint = Hint { record: child.clone() };
-                    ops.push(Rows::put_plain(hint_row(target, engine.clock.now(), &child), Expect::Any, &hint)?);
+                    ops.push(Op::Delete {
+                        key,
+                        expect: Expect::Version(child_row.version),
+                    });
+                    let hint = Hint {
+                        record: child.clone(),
+                    };
+                    ops.push(Rows::put_plain(
+                        hint_row(target, engine.clock.now(), &child),
+                        Expect::Any,
+                        &hint,
+                    )?);
                 }
             }
-            ops.push(Op::Delete { key: anchor, expect: expect_of(row.as_ref()) });
+            ops.push(Op::Delete {
+                key: anchor,
+                expect: expect_of(row.as_ref()),
+            });
         } else {
-            ops.push(Op::Check { key: anchor, expect: Expect::Absent });
+            ops.push(Op::Check {
+                key: anchor,
+                expect: Expect::Absent,
+            });
         }
         wakes.insert(record.clone(), ops);
     }
@@ -398,7 +516,10 @@ pub(crate) async fn wake_ops(engine: &Engine, linked: &[RecordKey]) -> Result<BT
 impl Outcome {
     /// Parents that must still be without counterpart.
     fn parents(&self) -> impl Iterator<Item = &RecordKey> {
-        self.parked.iter().filter_map(|parked| parked.waits_for.as_ref()).chain(self.pending.values())
+        self.parked
+            .iter()
+            .filter_map(|parked| parked.waits_for.as_ref())
+            .chain(self.pending.values())
     }
 
     /// The operations; `None` when the parent it wants to wait for has just been linked.
@@ -408,8 +529,15 @@ impl Outcome {
         if let Some(row) = context.row(&track_key) {
             let track: Track = Rows::plain(&track_key, row)?;
             if self.messages.contains(&track.message) && track.state != TrackState::Settled {
-                let settled = Track { state: TrackState::Settled, ..track };
-                ops.push(Rows::put_plain(track_key, Expect::Version(row.version), &settled)?);
+                let settled = Track {
+                    state: TrackState::Settled,
+                    ..track
+                };
+                ops.push(Rows::put_plain(
+                    track_key,
+                    Expect::Version(row.version),
+                    &settled,
+                )?);
             }
         }
         for parent in self.parents() {
@@ -423,34 +551,72 @@ impl Outcome {
                 continue;
             }
             if !engine.mistakes.has(Mistake::ParentWakeLost) {
-                ops.push(Op::Check { key: link, expect: Expect::Absent });
+                ops.push(Op::Check {
+                    key: link,
+                    expect: Expect::Absent,
+                });
             }
-            ops.push(Rows::put_plain(waiting_row(parent, &self.key), Expect::Any, &self.key)?);
-            ops.push(Op::Put { key: waiting_anchor(parent), expect: Expect::Any, value: Vec::new() });
+            ops.push(Rows::put_plain(
+                waiting_row(parent, &self.key),
+                Expect::Any,
+                &self.key,
+            )?);
+            ops.push(Op::Put {
+                key: waiting_anchor(parent),
+                expect: Expect::Any,
+                value: Vec::new(),
+            });
         }
         let parked_row = self.key.row(Table::Parked);
         match &self.parked {
             Some(parked) => ops.push(engine.typed().put_sealed(parked_row, Expect::Any, parked)?),
-            None => ops.push(Op::Delete { key: parked_row, expect: Expect::Any }),
+            None => ops.push(Op::Delete {
+                key: parked_row,
+                expect: Expect::Any,
+            }),
         }
         if let Some((target, pair, expect)) = &self.pair {
             let target_key = RecordKey::new(&self.sync.id, self.key.side.other(), target);
-            ops.push(engine.typed().put_sealed(pair_row_of(&self.key, target), *expect, pair)?);
+            ops.push(
+                engine
+                    .typed()
+                    .put_sealed(pair_row_of(&self.key, target), *expect, pair)?,
+            );
             if self.linked {
-                ops.push(Rows::put_plain(self.key.row(Table::Link), Expect::Absent, &Link { other: target.clone() })?);
-                let back = Link { other: self.key.id.clone() };
-                ops.push(Rows::put_plain(target_key.row(Table::Link), Expect::Absent, &back)?);
+                ops.push(Rows::put_plain(
+                    self.key.row(Table::Link),
+                    Expect::Absent,
+                    &Link {
+                        other: target.clone(),
+                    },
+                )?);
+                let back = Link {
+                    other: self.key.id.clone(),
+                };
+                ops.push(Rows::put_plain(
+                    target_key.row(Table::Link),
+                    Expect::Absent,
+                    &back,
+                )?);
                 for record in [&self.key, &target_key] {
                     ops.extend(context.wakes.get(record).cloned().unwrap_or_default());
                 }
             }
             if self.linked || self.wrote_target {
                 // What the target was parked with has been overtaken.
-                ops.push(Op::Delete { key: target_key.row(Table::Parked), expect: Expect::Any });
+                ops.push(Op::Delete {
+                    key: target_key.row(Table::Parked),
+                    expect: Expect::Any,
+                });
             }
         }
         for (record, xref) in &self.write_backs {
-            let row = WriteBack { xref: xref.clone(), tries: 0, parked: None, due: engine.clock.now() };
+            let row = WriteBack {
+                xref: xref.clone(),
+                tries: 0,
+                parked: None,
+                due: engine.clock.now(),
+            };
             ops.push(Rows::put_plain(record.row(Table::WriteBack), Expect::Any, &row)?);
         }
         if let Some(record) = &self.hint_target {
@@ -465,8 +631,9 @@ impl Outcome {
 
     fn hint(&self, engine: &Engine, record: &RecordKey) -> Result<Op> {
         let target = &self.sync.side(record.side.other()).system;
-        let hint = Hint { record: record.clone() };
+        let hint = Hint {
+            record: record.clone(),
+        };
         Rows::put_plain(hint_row(target, engine.clock.now(), record), Expect::Any, &hint)
     }
 }
-

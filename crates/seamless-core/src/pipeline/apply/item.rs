@@ -7,11 +7,11 @@ use std::time::Duration;
 use crate::contract::{Expect, LockToken, MessageId, RowKey, Side, Table};
 use crate::error::Result;
 use crate::mapping::Observed;
+use crate::pipeline::CommitReceipt;
 use crate::pipeline::claims::Held;
 use crate::pipeline::engine::{Engine, Seen};
 use crate::pipeline::ledger::{Entry, Reason};
 use crate::pipeline::matching;
-use crate::pipeline::CommitReceipt;
 use crate::pipeline::merge::Merge;
 use crate::pipeline::mistakes::Mistake;
 use crate::pipeline::spec::SyncSpec;
@@ -100,7 +100,8 @@ impl Item {
     }
 
     pub(crate) fn target_key(&self) -> Option<RecordKey> {
-        self.target_id().map(|id| RecordKey::new(&self.sync.id, self.other(), id))
+        self.target_id()
+            .map(|id| RecordKey::new(&self.sync.id, self.other(), id))
     }
 
     /// The claims on the record ids.
@@ -120,24 +121,39 @@ impl Item {
         if engine.mistakes.has(Mistake::NoMatchKeyClaim) || engine.mistakes.has(Mistake::ClaimOnlySourceId) {
             return BTreeSet::new();
         }
-        let Some(source) = &self.source else { return BTreeSet::new() };
+        let Some(source) = &self.source else {
+            return BTreeSet::new();
+        };
         let rules = &self.sync.model.match_rules;
         rules
             .iter()
             .filter_map(|rule| {
                 let key = matching::key_of(rule, source)?;
-                Some(engine.hasher.match_claim(&self.sync.model.name, &rule.name, &key.join("\u{1f}")))
+                Some(
+                    engine
+                        .hasher
+                        .match_claim(&self.sync.model.name, &rule.name, &key.join("\u{1f}")),
+                )
             })
             .collect()
     }
 
     /// Ends the record with a commit.
     pub(crate) fn commit(&mut self, entries: Vec<Entry>) {
-        self.end = Some(End::Commit { parked: None, entries });
+        self.end = Some(End::Commit {
+            parked: None,
+            entries,
+        });
     }
 
     /// Sets the record aside.
-    pub(crate) fn park(&mut self, engine: &Engine, reason: Reason, sentence: String, candidates: Vec<RecordKey>) {
+    pub(crate) fn park(
+        &mut self,
+        engine: &Engine,
+        reason: Reason,
+        sentence: String,
+        candidates: Vec<RecordKey>,
+    ) {
         let Some(source) = &self.source else { return };
         let now = engine.clock.now();
         let parked = Parked {
@@ -150,7 +166,10 @@ impl Item {
         };
         engine.counters.parked.add(1);
         let entry = Entry::new(now, &self.key, reason, sentence);
-        self.end = Some(End::Commit { parked: Some(parked), entries: vec![entry] });
+        self.end = Some(End::Commit {
+            parked: Some(parked),
+            entries: vec![entry],
+        });
     }
 
     /// Sets the record aside until its parent has a counterpart.
@@ -167,7 +186,10 @@ impl Item {
         };
         engine.counters.waiting.add(1);
         let entry = Entry::new(now, &self.key, Reason::WaitsForParent, sentence);
-        self.end = Some(End::Commit { parked: Some(parked), entries: vec![entry] });
+        self.end = Some(End::Commit {
+            parked: Some(parked),
+            entries: vec![entry],
+        });
     }
 }
 
@@ -216,14 +238,18 @@ pub(crate) async fn load_sources(engine: &Engine, items: &mut [Item]) -> Result<
         let snapshot = item.snapshot.take();
         let stamp = snapshot.as_ref().and_then(|snapshot| snapshot.stamp);
         let newer = !item.reread && stamp.is_some() && stamp > seen;
-        if engine.mistakes.has(Mistake::EqualStampDropped) && !item.reread && stamp.is_some() && stamp <= seen {
+        if engine.mistakes.has(Mistake::EqualStampDropped) && !item.reread && stamp.is_some() && stamp <= seen
+        {
             item.commit(Vec::new());
             continue;
         }
         if (newer || engine.mistakes.has(Mistake::StaleSnapshotUsed)) && snapshot.is_some() {
             item.source = snapshot;
         } else {
-            stale.entry((item.sync.id.clone(), item.side())).or_default().push(index);
+            stale
+                .entry((item.sync.id.clone(), item.side()))
+                .or_default()
+                .push(index);
         }
     }
     for ((sync, side), indexes) in stale {

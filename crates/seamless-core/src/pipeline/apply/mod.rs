@@ -77,7 +77,12 @@ impl Applier {
         let started = self.engine.clock.monotonic();
         let size = *self.batch.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let step = self.run(size, wait).await?;
-        let took = self.engine.clock.monotonic().saturating_sub(started).saturating_sub(wait);
+        let took = self
+            .engine
+            .clock
+            .monotonic()
+            .saturating_sub(started)
+            .saturating_sub(wait);
         let mut batch = self.batch.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if took > STEP_GOAL {
             *batch = (size / 2).max(BATCH_MIN);

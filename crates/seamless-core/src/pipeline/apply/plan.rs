@@ -30,7 +30,13 @@ pub(super) async fn plan(applier: &Applier, items: &mut [Item]) -> Result<()> {
 }
 
 /// The record a reference names, as a record of its own sync.
-pub(crate) fn parent_key(engine: &Engine, sync: &SyncSpec, side: Side, field: &str, id: &RecordId) -> Option<RecordKey> {
+pub(crate) fn parent_key(
+    engine: &Engine,
+    sync: &SyncSpec,
+    side: Side,
+    field: &str,
+    id: &RecordId,
+) -> Option<RecordKey> {
     let reference = sync.model.fields.get(field)?.reference.as_ref()?;
     let (parent_sync, swapped) = engine.sync_of(&reference.entity, sync)?;
     let side = if swapped { side.other() } else { side };
@@ -41,19 +47,26 @@ async fn read_targets(engine: &Engine, items: &mut [Item]) -> Result<()> {
     let mut groups: BTreeMap<(SyncId, Side), Vec<usize>> = BTreeMap::new();
     for (index, item) in items.iter().enumerate() {
         if item.open() && item.link.is_some() {
-            groups.entry((item.sync.id.clone(), item.other())).or_default().push(index);
+            groups
+                .entry((item.sync.id.clone(), item.other()))
+                .or_default()
+                .push(index);
         }
     }
     for ((sync, side), indexes) in groups {
         let sync = engine.sync(&sync)?.clone();
-        let ids: Vec<RecordId> =
-            indexes.iter().filter_map(|index| items[*index].target_id().cloned()).collect();
+        let ids: Vec<RecordId> = indexes
+            .iter()
+            .filter_map(|index| items[*index].target_id().cloned())
+            .collect();
         // Before the call: the answer may be long on its way.
         let read_at = engine.clock.monotonic();
         let mut found = engine.fetch(&sync, side, &ids).await?;
         for index in indexes {
             let item = &mut items[index];
-            let Some(id) = item.target_id().cloned() else { continue };
+            let Some(id) = item.target_id().cloned() else {
+                continue;
+            };
             item.read_at = read_at;
             item.target = found.remove(&id);
             if item.target.is_none() {
@@ -75,9 +88,10 @@ async fn load_parents(engine: &Engine, items: &[Item]) -> Result<Parents> {
     let mut keys: Vec<RecordKey> = Vec::new();
     for item in items.iter().filter(|item| item.open()) {
         let Some(source) = &item.source else { continue };
-        keys.extend(references(&item.sync, source).filter_map(|(field, id)| {
-            parent_key(engine, &item.sync, item.side(), field, &id)
-        }));
+        keys.extend(
+            references(&item.sync, source)
+                .filter_map(|(field, id)| parent_key(engine, &item.sync, item.side(), field, &id)),
+        );
     }
     keys.sort();
     keys.dedup();
@@ -91,8 +105,15 @@ async fn load_parents(engine: &Engine, items: &[Item]) -> Result<Parents> {
     Ok(parents)
 }
 
-fn references<'a>(sync: &'a SyncSpec, source: &'a Observed) -> impl Iterator<Item = (&'a str, RecordId)> + 'a {
-    let fields = sync.model.fields.iter().filter(|(_, spec)| spec.reference.is_some());
+fn references<'a>(
+    sync: &'a SyncSpec,
+    source: &'a Observed,
+) -> impl Iterator<Item = (&'a str, RecordId)> + 'a {
+    let fields = sync
+        .model
+        .fields
+        .iter()
+        .filter(|(_, spec)| spec.reference.is_some());
     fields.filter_map(|(name, _)| {
         let id = source.fields.get(name)?.to_plain()?;
         Some((name.as_str(), RecordId(id)))
@@ -123,7 +144,11 @@ fn merge_item(engine: &Engine, item: &mut Item, parents: &Parents) {
     let mut base = (item.new_link.is_none() && item.link.is_some()).then(|| item.pair.base.clone());
     if engine.mistakes.has(Mistake::OneBaseValue) {
         // One value for both: what the first side held stands for the other as well.
-        base = base.map(|base| base.into_iter().map(|(name, [a, _])| (name, [a.clone(), a])).collect());
+        base = base.map(|base| {
+            base.into_iter()
+                .map(|(name, [a, _])| (name, [a.clone(), a]))
+                .collect()
+        });
     }
     let mut plan = merge(&MergeInput {
         sync: &item.sync,
@@ -166,11 +191,15 @@ fn merge_item(engine: &Engine, item: &mut Item, parents: &Parents) {
 
 /// The planted mistake: every field of the source is written, changed or not.
 fn write_everything(item: &Item, source: &Observed, plan: &mut crate::pipeline::merge::Merge) {
-    let (Some(target), false) = (&item.target, plan.writes.is_empty()) else { return };
+    let (Some(target), false) = (&item.target, plan.writes.is_empty()) else {
+        return;
+    };
     let mapping = &item.sync.side(item.other()).mapping;
     for (name, value) in &source.fields {
         let spec = item.sync.model.fields.get(name);
-        if plan.writes.contains_key(name) || spec.is_none_or(|spec| spec.passenger || spec.reference.is_some()) {
+        if plan.writes.contains_key(name)
+            || spec.is_none_or(|spec| spec.passenger || spec.reference.is_some())
+        {
             continue;
         }
         if let (Some(field), Ok(projection)) = (mapping.fields.get(name), mapping.project(name, value)) {
@@ -193,7 +222,9 @@ fn first_required<'p>(
     blocked: &'p BTreeMap<String, String>,
 ) -> Option<(&'p String, &'p String)> {
     let mapping = &sync.side(target).mapping;
-    blocked.iter().find(|(name, _)| mapping.fields.get(*name).is_some_and(|field| field.required))
+    blocked
+        .iter()
+        .find(|(name, _)| mapping.fields.get(*name).is_some_and(|field| field.required))
 }
 
 fn wait_for_parent(engine: &Engine, item: &mut Item, field: &str, id: &RecordId, key: Option<RecordKey>) {
@@ -203,15 +234,20 @@ fn wait_for_parent(engine: &Engine, item: &mut Item, field: &str, id: &RecordId,
             item.wait_for(engine, parent, sentence);
         }
         None => {
-            let sentence =
-                format!("needs the counterpart of {field} {id}, but no sync between these two systems covers that entity");
+            let sentence = format!(
+                "needs the counterpart of {field} {id}, but no sync between these two systems covers that entity"
+            );
             item.park(engine, Reason::ParkedReference, sentence, Vec::new());
         }
     }
 }
 
 /// R4: a first load with many first-merge overwrites waits for a person's consent.
-async fn hold_first_merge(engine: &Engine, item: &mut Item, counted: &mut BTreeMap<SyncId, u64>) -> Result<()> {
+async fn hold_first_merge(
+    engine: &Engine,
+    item: &mut Item,
+    counted: &mut BTreeMap<SyncId, u64>,
+) -> Result<()> {
     let overwrites = item.merge.first_merge_overwrites();
     if !item.open() || overwrites == 0 || item.sync.first_merge_accepted {
         return Ok(());
@@ -226,8 +262,16 @@ async fn hold_first_merge(engine: &Engine, item: &mut Item, counted: &mut BTreeM
             "linking it would overwrite {overwrites} field(s) with the owner's value, and the first load has more than {FIRST_MERGE_OVERWRITES_MAX} such overwrites; look at them, then run again with --accept"
         );
         item.park(engine, Reason::ParkedFirstMerge, sentence, Vec::new());
-        if let Some(super::item::End::Commit { parked: Some(Parked { candidates, .. }), .. }) = &mut item.end {
-            candidates.extend(item.link.take().map(|link| RecordKey::new(&item.sync.id, item.key.side.other(), &link.other)));
+        if let Some(super::item::End::Commit {
+            parked: Some(Parked { candidates, .. }),
+            ..
+        }) = &mut item.end
+        {
+            candidates.extend(
+                item.link
+                    .take()
+                    .map(|link| RecordKey::new(&item.sync.id, item.key.side.other(), &link.other)),
+            );
         }
         item.new_link = None;
     } else {

@@ -35,9 +35,15 @@ pub(super) async fn write(applier: &Applier, items: &mut [Item]) -> Result<()> {
     if writes.is_empty() {
         return Ok(());
     }
-    let outcomes = engine.system(&items[work[0].index].sync, items[work[0].index].other())?.target.write(&writes).await;
+    let outcomes = engine
+        .system(&items[work[0].index].sync, items[work[0].index].other())?
+        .target
+        .write(&writes)
+        .await;
     if outcomes.len() != work.len() {
-        return Err(Error::protocol("the connector answered another number of writes than it was given"));
+        return Err(Error::protocol(
+            "the connector answered another number of writes than it was given",
+        ));
     }
     let mut stop = None;
     let mut landed: Vec<(Job, RecordId)> = Vec::new();
@@ -47,7 +53,10 @@ pub(super) async fn write(applier: &Applier, items: &mut [Item]) -> Result<()> {
             Err(error) => {
                 if let Some(id) = failed(engine, &mut items[job.index], &job, &error).await? {
                     landed.push((job, id));
-                } else if matches!(error.kind, ErrorKind::Auth | ErrorKind::Permission | ErrorKind::RateLimited) {
+                } else if matches!(
+                    error.kind,
+                    ErrorKind::Auth | ErrorKind::Permission | ErrorKind::RateLimited
+                ) {
                     stop.get_or_insert(error);
                 }
             }
@@ -69,17 +78,32 @@ struct Job {
 
 fn prepare(engine: &Engine, item: &Item, index: usize) -> Result<Job> {
     let spec = item.sync.side(item.other());
-    let source = item.source.as_ref().ok_or_else(|| Error::storage("an item without source reached its write"))?;
+    let source = item
+        .source
+        .as_ref()
+        .ok_or_else(|| Error::storage("an item without source reached its write"))?;
     let now = engine.clock.monotonic();
-    let mut fields: Fields =
-        item.merge.writes.values().map(|write| (write.path.clone(), write.native.clone())).collect();
+    let mut fields: Fields = item
+        .merge
+        .writes
+        .values()
+        .map(|write| (write.path.clone(), write.native.clone()))
+        .collect();
     let creating = item.target.is_none();
     let (action, send_by) = match &item.target {
         Some(target) => {
-            let fresh = if spec.capabilities.compare_and_set { now + engine.timings.send_within } else {
+            let fresh = if spec.capabilities.compare_and_set {
+                now + engine.timings.send_within
+            } else {
                 item.read_at + engine.timings.stale_read_max
             };
-            (WriteAction::Update { current: Box::new(target.native.clone()), fields }, fresh)
+            (
+                WriteAction::Update {
+                    current: Box::new(target.native.clone()),
+                    fields,
+                },
+                fresh,
+            )
         }
         None => {
             if let Some(path) = &spec.mapping.xref
@@ -90,7 +114,11 @@ fn prepare(engine: &Engine, item: &Item, index: usize) -> Result<Job> {
             (WriteAction::Create { fields }, now + engine.timings.send_within)
         }
     };
-    let lag = if creating { spec.capabilities.search_lag_max } else { Duration::ZERO };
+    let lag = if creating {
+        spec.capabilities.search_lag_max
+    } else {
+        Duration::ZERO
+    };
     let made = engine.clock.now();
     let deadline = made.plus(send_by.saturating_sub(now) + spec.capabilities.settle_after + lag);
     let intent = Intent {
@@ -110,10 +138,24 @@ fn prepare(engine: &Engine, item: &Item, index: usize) -> Result<Job> {
         blocked: item.merge.blocked.clone(),
         pending: BTreeMap::new(),
     };
-    let send_by = if engine.mistakes.has(Mistake::SendByUnchecked) { Duration::MAX } else { send_by };
-    let write = Write { entity: spec.mapping.entity.clone(), action, send_by };
+    let send_by = if engine.mistakes.has(Mistake::SendByUnchecked) {
+        Duration::MAX
+    } else {
+        send_by
+    };
+    let write = Write {
+        entity: spec.mapping.entity.clone(),
+        action,
+        send_by,
+    };
     let name = format!("{}/{}", item.sync.id, engine.name());
-    Ok(Job { index, name, intent, write, held: Held::default() })
+    Ok(Job {
+        index,
+        name,
+        intent,
+        write,
+        held: Held::default(),
+    })
 }
 
 /// Creates remember the highest id seen so far: what is found above it later may be theirs.
@@ -137,7 +179,13 @@ async fn add_high_water(engine: &Engine, items: &[Item], work: &mut [Job]) -> Re
 /// Makes the intents durable and hands the claims over to them. Items that lost a claim meanwhile drop out.
 async fn commit_intents(engine: &Engine, items: &mut [Item], work: Vec<Job>) -> Result<Vec<Job>> {
     if engine.mistakes.has(Mistake::NoIntent) {
-        return Ok(work.into_iter().map(|job| Job { held: items[job.index].held.clone(), ..job }).collect());
+        return Ok(work
+            .into_iter()
+            .map(|job| Job {
+                held: items[job.index].held.clone(),
+                ..job
+            })
+            .collect());
     }
     let ops_of = |items: &[Item], job: &Job| -> Result<Vec<Op>> {
         let mut ops = items[job.index].held.hand_over(engine, &job.name)?;
@@ -154,15 +202,17 @@ async fn commit_intents(engine: &Engine, items: &mut [Item], work: Vec<Job>) -> 
     for mut job in work {
         let version = match &whole {
             Ok(version) => *version,
-            Err(error) if error.kind == ErrorKind::Conflict => match engine.store.commit(ops_of(items, &job)?).await {
-                Ok(version) => version,
-                Err(error) if error.kind == ErrorKind::Conflict => {
-                    items[job.index].held = Held::default();
-                    items[job.index].end = Some(End::Defer(engine.timings.defer_min));
-                    continue;
+            Err(error) if error.kind == ErrorKind::Conflict => {
+                match engine.store.commit(ops_of(items, &job)?).await {
+                    Ok(version) => version,
+                    Err(error) if error.kind == ErrorKind::Conflict => {
+                        items[job.index].held = Held::default();
+                        items[job.index].end = Some(End::Defer(engine.timings.defer_min));
+                        continue;
+                    }
+                    Err(error) => return Err(error),
                 }
-                Err(error) => return Err(error),
-            },
+            }
             Err(_) => break,
         };
         job.held = items[job.index].held.at(version);
@@ -170,7 +220,13 @@ async fn commit_intents(engine: &Engine, items: &mut [Item], work: Vec<Job>) -> 
         items[job.index].held = Held::default();
         ready.push(job);
     }
-    whole.or_else(|error| if error.kind == ErrorKind::Conflict { Ok(0) } else { Err(error) })?;
+    whole.or_else(|error| {
+        if error.kind == ErrorKind::Conflict {
+            Ok(0)
+        } else {
+            Err(error)
+        }
+    })?;
     Ok(ready)
 }
 
@@ -188,8 +244,14 @@ async fn failed(engine: &Engine, item: &mut Item, job: &Job, error: &Error) -> R
             }
             let place = &item.sync.side(item.other()).system;
             let sentence = match &error.field {
-                Some(field) => format!("{place} refused it because of {field}: {}; correct it on either side", error.message()),
-                None => format!("{place} refused it: {}; correct it on either side", error.message()),
+                Some(field) => format!(
+                    "{place} refused it because of {field}: {}; correct it on either side",
+                    error.message()
+                ),
+                None => format!(
+                    "{place} refused it: {}; correct it on either side",
+                    error.message()
+                ),
             };
             let candidates = item.target_key().into_iter().collect();
             item.park(engine, Reason::ParkedRefused, sentence, candidates);
@@ -221,7 +283,10 @@ async fn failed(engine: &Engine, item: &mut Item, job: &Job, error: &Error) -> R
 async fn search_now(engine: &Engine, item: &Item) -> Option<RecordId> {
     let spec = item.sync.side(item.other());
     let field = spec.mapping.xref.clone()?;
-    let lookup = Lookup::Field { field, value: Value::Text(item.key.id.0.clone()) };
+    let lookup = Lookup::Field {
+        field,
+        value: Value::Text(item.key.id.0.clone()),
+    };
     let target = &engine.system(&item.sync, item.other()).ok()?.target;
     let found = target.find(&spec.mapping.entity, &[lookup]).await.ok()?;
     let ours: Vec<RecordId> = found
@@ -241,7 +306,10 @@ async fn search_now(engine: &Engine, item: &Item) -> Option<RecordId> {
 async fn take_back(engine: &Engine, item: &mut Item, job: &Job) -> Result<()> {
     let mut ops = job.held.releases(engine);
     if !engine.mistakes.has(Mistake::NoIntent) {
-        ops.push(Op::Delete { key: RowKey::new(Table::Intent, job.name.clone()), expect: Expect::Any });
+        ops.push(Op::Delete {
+            key: RowKey::new(Table::Intent, job.name.clone()),
+            expect: Expect::Any,
+        });
     }
     match engine.store.commit(ops).await {
         Err(error) if error.kind == ErrorKind::Conflict => {}
@@ -251,10 +319,17 @@ async fn take_back(engine: &Engine, item: &mut Item, job: &Job) -> Result<()> {
     Ok(())
 }
 
-async fn read_back_and_commit(engine: &Engine, items: &mut [Item], landed: Vec<(Job, RecordId)>) -> Result<()> {
+async fn read_back_and_commit(
+    engine: &Engine,
+    items: &mut [Item],
+    landed: Vec<(Job, RecordId)>,
+) -> Result<()> {
     let mut groups: BTreeMap<crate::record::SyncId, Vec<RecordId>> = BTreeMap::new();
     for (job, id) in &landed {
-        groups.entry(items[job.index].sync.id.clone()).or_default().push(id.clone());
+        groups
+            .entry(items[job.index].sync.id.clone())
+            .or_default()
+            .push(id.clone());
     }
     let mut back: BTreeMap<(crate::record::SyncId, RecordId), Observed> = BTreeMap::new();
     let mut failure = None;
@@ -263,8 +338,15 @@ async fn read_back_and_commit(engine: &Engine, items: &mut [Item], landed: Vec<(
         let side = items[landed[0].0.index].other();
         let unique: BTreeSet<RecordId> = ids.into_iter().collect();
         let ids: Vec<RecordId> = unique.into_iter().collect();
-        match engine.fetch(&spec, side_of(items, &landed, &sync).unwrap_or(side), &ids).await {
-            Ok(found) => back.extend(found.into_iter().map(|(id, seen)| ((sync.clone(), id), seen.observed))),
+        match engine
+            .fetch(&spec, side_of(items, &landed, &sync).unwrap_or(side), &ids)
+            .await
+        {
+            Ok(found) => back.extend(
+                found
+                    .into_iter()
+                    .map(|(id, seen)| ((sync.clone(), id), seen.observed)),
+            ),
             Err(error) => failure = Some(error),
         }
     }
@@ -294,8 +376,16 @@ async fn read_back_and_commit(engine: &Engine, items: &mut [Item], landed: Vec<(
     Ok(())
 }
 
-fn side_of(items: &[Item], landed: &[(Job, RecordId)], sync: &crate::record::SyncId) -> Option<crate::contract::Side> {
-    landed.iter().map(|(job, _)| &items[job.index]).find(|item| item.sync.id == *sync).map(Item::other)
+fn side_of(
+    items: &[Item],
+    landed: &[(Job, RecordId)],
+    sync: &crate::record::SyncId,
+) -> Option<crate::contract::Side> {
+    landed
+        .iter()
+        .map(|(job, _)| &items[job.index])
+        .find(|item| item.sync.id == *sync)
+        .map(Item::other)
 }
 
 fn landing(engine: &Engine, item: &Item, job: Job, id: RecordId, readback: Option<Observed>) -> Landing {
@@ -310,15 +400,32 @@ fn landing(engine: &Engine, item: &Item, job: Job, id: RecordId, readback: Optio
         .filter(|(_, write)| write.why != Why::Passenger)
         .map(|(name, write)| (name.clone(), EntryField::of(write)))
         .collect();
-    entries.push(Entry { fields, ..Entry::new(now, &item.key, reason, "").other(&id) });
-    let counter = if created { &engine.counters.created } else { &engine.counters.updated };
+    entries.push(Entry {
+        fields,
+        ..Entry::new(now, &item.key, reason, "").other(&id)
+    });
+    let counter = if created {
+        &engine.counters.created
+    } else {
+        &engine.counters.updated
+    };
     counter.add(1);
     let mut release = job.held.releases(engine);
     if !engine.mistakes.has(Mistake::NoIntent) {
-        let expect = if engine.mistakes.has(Mistake::NoFencing) { Expect::Any } else { present(&job.held) };
-        release.push(Op::Delete { key: RowKey::new(Table::Intent, job.name.clone()), expect });
+        let expect = if engine.mistakes.has(Mistake::NoFencing) {
+            Expect::Any
+        } else {
+            present(&job.held)
+        };
+        release.push(Op::Delete {
+            key: RowKey::new(Table::Intent, job.name.clone()),
+            expect,
+        });
     }
-    release.extend(item.hints.iter().map(|(row, version)| Op::Delete { key: row.clone(), expect: Expect::Version(*version) }));
+    release.extend(item.hints.iter().map(|(row, version)| Op::Delete {
+        key: row.clone(),
+        expect: Expect::Version(*version),
+    }));
     Landing {
         sync: item.sync.clone(),
         key: item.key.clone(),
@@ -339,7 +446,11 @@ fn landing(engine: &Engine, item: &Item, job: Job, id: RecordId, readback: Optio
         pending: item.pending.clone(),
         pair: item.pair.clone(),
         pair_expect: item.pair_expect,
-        new_link: if created { Some((Reason::Created, String::new())) } else { item.new_link.clone() },
+        new_link: if created {
+            Some((Reason::Created, String::new()))
+        } else {
+            item.new_link.clone()
+        },
         hint_target: item.merge.hint_target,
         first_merge: item.merge.first_merge_overwrites(),
         messages: job.intent.messages,
@@ -350,5 +461,8 @@ fn landing(engine: &Engine, item: &Item, job: Job, id: RecordId, readback: Optio
 
 /// The intent row has the version of the commit that handed the claims over to it.
 fn present(held: &Held) -> Expect {
-    held.versions.values().next().map_or(Expect::Any, |version| Expect::Version(*version))
+    held.versions
+        .values()
+        .next()
+        .map_or(Expect::Any, |version| Expect::Version(*version))
 }
