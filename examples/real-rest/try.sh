@@ -18,14 +18,20 @@ crm=http://127.0.0.1:$crm_port admin=http://127.0.0.1:$admin_port
 export AUTOTASK_INTEGRATION_CODE=SANDBOX AUTOTASK_SECRET=sandbox-secret no_proxy=127.0.0.1 NO_PROXY=127.0.0.1
 
 dir=$(mktemp -d)
-failed=0 started=
+failed=0 started= running=
 stop() {
     trap - EXIT INT TERM
+    started="$started $running"
     for pid in $started; do kill "$pid" 2> /dev/null || true; done
+    # Ports and files are free once they are gone.
+    ( trap 'kill $!; exit 0' TERM; sleep 5 & wait; for pid in $started; do kill -KILL "$pid"; done ) > /dev/null 2>&1 &
+    for pid in $started; do wait "$pid" 2> /dev/null || true; done
+    kill $! 2> /dev/null || true
     rm -rf "$dir"
 }
 trap stop EXIT
-trap 'echo "FAIL  stopped before the end"; stop; exit 1' INT TERM
+exec 3>&1 # because a trap runs with the redirections of the command that it interrupts
+trap 'echo "FAIL  stopped before the end" >&3; stop; exit 1' INT TERM
 ( trap 'kill $!; exit 0' TERM; sleep 240 & wait; kill -TERM $$ ) &
 started="$started $!"
 
@@ -54,8 +60,11 @@ wait_for() {
 # bounded COMMAND...: in the background, because a shell notices a signal only between the commands in its foreground.
 bounded() {
     "$@" &
-    started="$started $!"
-    wait $!
+    running=$!
+    code=0
+    wait $running || code=$?
+    running=
+    return $code
 }
 # run ARGUMENTS...: one run until nothing is left to do; 4 means done, with something set aside for a person.
 run() {

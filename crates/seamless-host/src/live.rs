@@ -31,6 +31,8 @@ pub struct LiveField {
     pub info: FieldInfo,
     /// The canonical field mapped to it.
     pub canonical: Option<String>,
+    /// It holds the other system's id.
+    pub cross_reference: bool,
 }
 
 /// Asks every system of the configuration what its entities look like. Changes nothing.
@@ -64,6 +66,7 @@ pub async fn describe_live(config: &Config, plugins: &Plugins) -> Result<Vec<Liv
                     .into_iter()
                     .map(|info| LiveField {
                         canonical: canonical(&info),
+                        cross_reference: mapping.xref.as_deref() == Some(info.name.as_str()),
                         info,
                     })
                     .collect(),

@@ -20,7 +20,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start(&cli);
     let output = Output::new(cli.json);
-    let done = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // Two are plenty for waiting on two systems; one a core would only cost memory on a large machine.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let done = match runtime {
         Ok(runtime) => runtime.block_on(verbs::run(&cli, &output)),
         Err(error) => Err(error.into()),
     };

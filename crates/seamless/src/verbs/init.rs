@@ -94,7 +94,8 @@ fn described(field: &LiveField, side: &LiveSide) -> String {
     facts.extend(info.length.map(|length| format!("{length} characters")));
     facts.extend(info.required.then(|| "required".to_owned()));
     facts.extend(info.read_only.then(|| "read-only".to_owned()));
-    let mapped = field.canonical.as_deref().unwrap_or("not mapped");
+    let unmapped = if field.cross_reference { "the cross-reference" } else { "not mapped" };
+    let mapped = field.canonical.as_deref().unwrap_or(unmapped);
     let mut text = format!(
         "#   {} -> {mapped} ({})\n",
         clean(&info.name),
