@@ -32,6 +32,14 @@ impl Client {
             .iter()
             .filter_map(ordinary)
             .collect();
+        // What we supply ourselves is nothing that a mapping has to.
+        let supplied = self.create_defaults(entity);
+        for field in fields
+            .iter_mut()
+            .filter(|field| supplied.iter().any(|(name, _)| *name == field.name))
+        {
+            field.required = false;
+        }
         if entity.country && fields.iter().any(|field| field.name == COUNTRY_ID) {
             fields.push(FieldInfo {
                 name: COUNTRY.to_owned(),

@@ -165,21 +165,30 @@ impl Client {
         table.id(&text).map(Json::from).ok_or_else(unknown)
     }
 
-    /// What Autotask requires on a create and the other system does not have.
     fn add_defaults(&self, entity: &Entity, body: &mut Map<String, Json>) {
-        let mut default = |field: &str, value: Option<i64>| {
-            if let Some(value) = value.filter(|_| body.get(field).is_none_or(Json::is_null)) {
+        for (field, value) in self.create_defaults(entity) {
+            if body.get(field).is_none_or(Json::is_null) {
                 body.insert(field.to_owned(), json!(value));
             }
-        };
-        if entity.owner {
-            default("ownerResourceID", self.settings.default_owner_resource_id);
         }
-        match entity.name {
-            "Companies" => default("companyType", self.settings.default_company_type),
-            "Contacts" => default("isActive", Some(1)),
-            _ => {}
-        }
+    }
+
+    /// What Autotask requires on a create and the other system does not have.
+    pub(crate) fn create_defaults(&self, entity: &Entity) -> Vec<(&'static str, i64)> {
+        let owner = self.settings.default_owner_resource_id.filter(|_| entity.owner);
+        let company_type = self
+            .settings
+            .default_company_type
+            .filter(|_| entity.name == "Companies");
+        let active = (entity.name == "Contacts").then_some(1);
+        [
+            ("ownerResourceID", owner),
+            ("companyType", company_type),
+            ("isActive", active),
+        ]
+        .into_iter()
+        .filter_map(|(field, value)| Some((field, value?)))
+        .collect()
     }
 }
 
