@@ -21,7 +21,10 @@ fn main() -> ExitCode {
     logging::start(&cli);
     let output = Output::new(cli.json);
     // Two are plenty for waiting on two systems; one a core would only cost memory on a large machine.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     let done = match runtime {
         Ok(runtime) => runtime.block_on(verbs::run(&cli, &output)),
         Err(error) => Err(error.into()),

@@ -401,12 +401,7 @@ impl Scene {
         let explanation = host
             .explain(self.entity, &format!("{}:{id}", SYSTEMS[known]))
             .await?;
-        let fields = self
-            .watches
-            .iter()
-            .zip(&self.before)
-            .zip(after)
-            .zip(&self.typed);
+        let fields = self.watches.iter().zip(&self.before).zip(after).zip(&self.typed);
         Ok(Told {
             title: self.title.to_owned(),
             record: match &other {

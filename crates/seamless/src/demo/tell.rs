@@ -89,7 +89,10 @@ fn change(change: &Change) -> String {
     let mut steps = vec![shown(&change.before)];
     steps.extend(change.typed.iter().map(|typed| format!("{}*", shown(typed))));
     let after = shown(&change.after);
-    if steps.last().is_none_or(|last| last.trim_end_matches('*') != after) {
+    if steps
+        .last()
+        .is_none_or(|last| last.trim_end_matches('*') != after)
+    {
         steps.push(after);
     }
     steps.join(" → ")

@@ -38,11 +38,17 @@ pub(super) fn write(file: &Path, tenant: &str, output: &Output) -> anyhow::Resul
     opened.write_all(text.as_bytes())?;
     let manifest = file.with_file_name("crm.toml");
     if !manifest.exists() {
-        std::fs::write(&manifest, format!("{MANIFEST_HEAD}{}", seamless_rest::SANDBOX_CRM))?;
+        std::fs::write(
+            &manifest,
+            format!("{MANIFEST_HEAD}{}", seamless_rest::SANDBOX_CRM),
+        )?;
     }
     let next = [
         format!("edit {shown}: the systems' addresses and users, and the syncs"),
-        format!("make {} say what your other system's API looks like", manifest.display()),
+        format!(
+            "make {} say what your other system's API looks like",
+            manifest.display()
+        ),
         "seamless keys generate --out keys.json".to_owned(),
         "seamless check --offline, then seamless check".to_owned(),
         "seamless init --live, to see the systems' own fields and options".to_owned(),
@@ -94,7 +100,11 @@ fn described(field: &LiveField, side: &LiveSide) -> String {
     facts.extend(info.length.map(|length| format!("{length} characters")));
     facts.extend(info.required.then(|| "required".to_owned()));
     facts.extend(info.read_only.then(|| "read-only".to_owned()));
-    let unmapped = if field.cross_reference { "the cross-reference" } else { "not mapped" };
+    let unmapped = if field.cross_reference {
+        "the cross-reference"
+    } else {
+        "not mapped"
+    };
     let mapped = field.canonical.as_deref().unwrap_or(unmapped);
     let mut text = format!(
         "#   {} -> {mapped} ({})\n",
@@ -152,7 +162,11 @@ mod tests {
         assert_eq!(write(&file, "acme", &output).unwrap(), Exit::Done);
         let written = std::fs::read_to_string(&file).unwrap();
         assert!(written.contains("tenant = \"acme\""));
-        seamless_rest::Manifest::parse(&std::fs::read_to_string(dir.path().join("crm.toml")).unwrap(), "crm.toml").unwrap();
+        seamless_rest::Manifest::parse(
+            &std::fs::read_to_string(dir.path().join("crm.toml")).unwrap(),
+            "crm.toml",
+        )
+        .unwrap();
         let again = write(&file, "other", &output).unwrap_err().to_string();
         assert!(again.contains("exists already"), "{again}");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), written);

@@ -244,10 +244,11 @@ impl Applier {
         let (count, until) = deferrals.entry(key.clone()).or_default();
         *count += 1;
         let timings = &self.engine.timings;
+        // A claim that somebody else holds is free again in a moment; only trouble is given time.
         let max = if failed {
             timings.defer_max
         } else {
-            timings.defer_max / 8
+            timings.defer_min * 8
         };
         let wait = wait.max(
             timings
