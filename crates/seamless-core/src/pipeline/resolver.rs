@@ -530,7 +530,6 @@ impl Case<'_> {
             key: self.intent.source.clone(),
             source_stamp: self.intent.source_stamp.filter(|_| !unmarked),
             source_content: self.intent.source_content.clone(),
-            source_xref: None,
             target,
             target_stamp: self.intent.target_stamp,
             target_xref: readback.xref.clone(),

@@ -6,24 +6,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use seamless_core::envelope::{Hasher, Identity, RowSeal, Sealer};
-use seamless_core::mapping::{Compare, FieldKind, FieldMapping, OptionMap, SideMapping};
+use seamless_core::mapping::SideMapping;
 use seamless_core::memory::{MemoryBus, MemoryStore};
 use seamless_core::pipeline::{
-    Applier, Direction, Engine, EntityModel, Entry, FieldSpec, MatchField, MatchRule, Mistakes, Normaliser,
-    PollStep, Poller, ReferenceSpec, Resolver, Rows, SideSpec, SyncSpec, System as EngineSystem, Timings,
-    WriteBacker,
+    Applier, Direction, Engine, EntityModel, Entry, Mistakes, PollStep, Poller, Resolver, Rows, SideSpec,
+    SyncSpec, System as EngineSystem, Timings, WriteBacker,
 };
-use seamless_core::{
-    Bus, BusLimits, Fields, KeyProvider, Keyset, Scan, Side, StateStore, SyncId, SystemId, Table, Value,
-};
+use seamless_core::{Bus, BusLimits, KeyProvider, Keyset, Scan, Side, StateStore, SyncId, SystemId, Table};
 
 use super::Outcome;
 use super::chaos::{ChaosBus, ChaosStore};
 use super::checks::{self, Violation};
 use super::executor::{Executor, Sim};
+use super::model::{account_mapping, account_model, contact_mapping, contact_model};
 use super::plan::Plan;
 use super::rng::{Rng, SharedRng};
-use super::world::{Connector, Edit, STALE_READ_MAX, World, capabilities};
+use super::world::{Connector, STALE_READ_MAX, World, capabilities};
 
 /// Longest run before a lack of rest counts as a failure, in steps after the faults stopped.
 const CALM_STEPS_MAX: u64 = 400_000;
@@ -35,10 +33,11 @@ const SYSTEMS: [&str; 2] = ["psa", "crm"];
 /// Finished polls by system and entity.
 type Polls = BTreeMap<(String, String), u64>;
 
-struct Run {
-    plan: Arc<Plan>,
+/// A run: its plan, its two systems, its store and bus.
+pub(super) struct Run {
+    pub(super) plan: Arc<Plan>,
     mistakes: Mistakes,
-    sim: Sim,
+    pub(super) sim: Sim,
     world: Arc<Mutex<World>>,
     store: Arc<MemoryStore>,
     bus: Arc<MemoryBus>,
@@ -117,7 +116,7 @@ fn refused(seed: u64, why: &str) -> Outcome {
 }
 
 impl Run {
-    fn world(&self) -> std::sync::MutexGuard<'_, World> {
+    pub(super) fn world(&self) -> std::sync::MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -276,162 +275,6 @@ impl Run {
             what.push(format!("claims {claims:?}"));
         }
         what.join(", ")
-    }
-
-    /// The first records, and twins among them.
-    fn populate(&self, rng: &mut Rng) {
-        let now = self.sim.now();
-        for _ in 0..self.plan.records {
-            self.new_account(rng, now);
-        }
-        for _ in 0..self.plan.records / 3 {
-            self.new_contact(rng, now);
-        }
-    }
-
-    fn person(&self, rng: &mut Rng, now: Duration) {
-        match rng.below(100) {
-            0..8 => self.new_account(rng, now),
-            8..14 => self.new_contact(rng, now),
-            _ => self.edit(rng, now),
-        }
-    }
-
-    fn new_account(&self, rng: &mut Rng, now: Duration) {
-        let mut world = self.world();
-        world.next_edit += 1;
-        let number = world.next_edit;
-        let side = rng.below(2) as usize;
-        let fields = |world: &mut World, rng: &mut Rng, side: usize| {
-            let mut fields = Fields::from([
-                (
-                    "name".to_owned(),
-                    Value::from(format!("MARKER name {number}").as_str()),
-                ),
-                ("postal".to_owned(), Value::from(format!("P{number}").as_str())),
-            ]);
-            for field in ["phone", "title", "note", "kind"] {
-                if rng.per_mille(600) {
-                    world.next_edit += 1;
-                    fields.insert(
-                        field.to_owned(),
-                        value_of(field, side, world.next_edit, self.plan.few_values, rng),
-                    );
-                }
-            }
-            fields
-        };
-        let first = fields(&mut world, rng, side);
-        let id = world.create(side, "account", first, now, &self.plan);
-        self.sim.note(|| format!("person creates account {side}/{id}"));
-        if rng.per_mille(self.plan.twins) {
-            let other = if rng.per_mille(750) { 1 - side } else { side };
-            let second = fields(&mut world, rng, other);
-            let id = world.create(other, "account", second, now, &self.plan);
-            self.sim
-                .note(|| format!("person creates twin account {other}/{id}"));
-            if other == side && rng.per_mille(600) {
-                // Two here, one there: nobody may guess.
-                let third = fields(&mut world, rng, 1 - side);
-                let id = world.create(1 - side, "account", third, now, &self.plan);
-                self.sim
-                    .note(|| format!("person creates third account {}/{id}", 1 - side));
-            }
-        }
-        if rng.per_mille(150) {
-            let parent = pick(&world, side, "account", rng);
-            if let Some(parent) = parent.filter(|parent| *parent != id) {
-                let value = Value::from(parent.to_string().as_str());
-                let edit = Edit {
-                    entity: "account".into(),
-                    id,
-                    field: "parent".into(),
-                    value,
-                    stamp: now,
-                };
-                world.edit(side, edit, Duration::ZERO, &self.plan);
-            }
-        }
-    }
-
-    fn new_contact(&self, rng: &mut Rng, now: Duration) {
-        let mut world = self.world();
-        let side = rng.below(2) as usize;
-        let Some(account) = pick(&world, side, "account", rng) else {
-            return;
-        };
-        world.next_edit += 1;
-        let number = world.next_edit;
-        let fields = Fields::from([
-            (
-                "email".to_owned(),
-                Value::from(format!("m{number}@x.test").as_str()),
-            ),
-            (
-                "last".to_owned(),
-                Value::from(format!("MARKER last {number}").as_str()),
-            ),
-            ("account".to_owned(), Value::from(account.to_string().as_str())),
-            ("note".to_owned(), Value::from(format!("c{number}").as_str())),
-        ]);
-        let id = world.create(side, "contact", fields, now, &self.plan);
-        self.sim
-            .note(|| format!("person creates contact {side}/{id} of account {account}"));
-    }
-
-    fn edit(&self, rng: &mut Rng, now: Duration) {
-        let mut world = self.world();
-        let side = rng.below(2) as usize;
-        let entity = if rng.per_mille(250) { "contact" } else { "account" };
-        let Some(id) = pick(&world, side, entity, rng) else {
-            return;
-        };
-        let field = if self.plan.clear_xrefs && rng.per_mille(60) {
-            "xref"
-        } else if entity == "contact" {
-            "note"
-        } else {
-            rng.pick(&["phone", "title", "note", "note", "kind", "title"])
-                .copied()
-                .unwrap_or("note")
-        };
-        world.next_edit += 1;
-        let number = world.next_edit;
-        let value = if field == "xref" {
-            Value::Null
-        } else if rng.per_mille(250) {
-            // Back to something it held before.
-            let record = world.systems[side]
-                .tables
-                .get(entity)
-                .and_then(|table| table.get(&id));
-            let earlier: Vec<Value> = record
-                .into_iter()
-                .flat_map(|record| &record.history)
-                .filter(|change| change.field == field)
-                .map(|change| change.value.clone())
-                .collect();
-            rng.pick(&earlier)
-                .cloned()
-                .unwrap_or_else(|| value_of(field, side, number, self.plan.few_values, rng))
-        } else {
-            value_of(field, side, number, self.plan.few_values, rng)
-        };
-        let delay = Duration::from_micros(rng.below(self.plan.commit_delay_max.as_micros() as u64 + 1));
-        self.sim.note(|| {
-            format!(
-                "person edits {entity} {side}/{id} {field}={}",
-                value.to_plain().unwrap_or_default()
-            )
-        });
-        let edit = Edit {
-            entity: entity.to_owned(),
-            id,
-            field: field.to_owned(),
-            value,
-            stamp: now,
-        };
-        world.edit(side, edit, delay, &self.plan);
     }
 
     fn engine_parts(&self) -> checks::Parts {
@@ -639,142 +482,4 @@ pub(super) fn all_rows(store: &MemoryStore, table: Table) -> Vec<(String, seamle
         limit: usize::MAX,
     };
     ready(store.scan(&scan)).and_then(Result::ok).unwrap_or_default()
-}
-
-fn pick(world: &World, side: usize, entity: &str, rng: &mut Rng) -> Option<u64> {
-    let ids: Vec<u64> = world.records(side, entity).map(|(id, _)| *id).collect();
-    rng.pick(&ids).copied()
-}
-
-/// What a person types. Titles exceed the first system's length; one option exists in the second system only.
-fn value_of(field: &str, side: usize, number: u64, few: bool, rng: &mut Rng) -> Value {
-    let number = if few { rng.below(3) } else { number };
-    match field {
-        "phone" if side == 1 => Value::from(format!("+1 ({number}) 555").as_str()),
-        "phone" => Value::from(format!("1{number}555").as_str()),
-        "title" if side == 1 => Value::from(format!("t{number:04} long title").as_str()),
-        "title" => Value::from(format!("t{number:04}").as_str()),
-        "kind" if side == 1 => Value::from(["x", "y", "z"][rng.below(3) as usize]),
-        "kind" => Value::Int(rng.between(1, 2) as i64),
-        _ => Value::from(format!("v{number}").as_str()),
-    }
-}
-
-fn account_model() -> EntityModel {
-    let phone = FieldSpec {
-        compare: Compare::PhoneDigits,
-        ..FieldSpec::default()
-    };
-    let parent = FieldSpec {
-        reference: Some(ReferenceSpec {
-            entity: "account".into(),
-            required: false,
-        }),
-        ..FieldSpec::default()
-    };
-    let plain = FieldSpec::default;
-    EntityModel {
-        name: "account".into(),
-        fields: BTreeMap::from([
-            ("name".into(), plain()),
-            ("postal".into(), plain()),
-            ("phone".into(), phone),
-            ("title".into(), plain()),
-            ("note".into(), plain()),
-            ("kind".into(), plain()),
-            ("parent".into(), parent),
-        ]),
-        match_rules: vec![MatchRule {
-            name: "name+postal".into(),
-            fields: vec![
-                MatchField {
-                    field: "name".into(),
-                    normalise: Normaliser::Text,
-                },
-                MatchField {
-                    field: "postal".into(),
-                    normalise: Normaliser::Text,
-                },
-            ],
-        }],
-        identity: vec!["name".into()],
-    }
-}
-
-fn account_mapping(system: usize) -> SideMapping {
-    let mut title = FieldMapping::text("title");
-    let mut kind = FieldMapping::choice("kind", OptionMap::of([("x", "x"), ("y", "y"), ("z", "z")]));
-    if system == 0 {
-        title = title.max(5);
-        title.truncate = true;
-        kind = FieldMapping::choice(
-            "kind",
-            OptionMap::of([("x", 1_i64), ("y", 2)]).write_fallback("x"),
-        );
-    }
-    SideMapping {
-        entity: "account".into(),
-        xref: Some("xref".into()),
-        fields: BTreeMap::from([
-            ("name".into(), FieldMapping::text("name")),
-            ("postal".into(), FieldMapping::text("postal")),
-            ("phone".into(), FieldMapping::text("phone")),
-            ("title".into(), title),
-            ("note".into(), FieldMapping::text("note")),
-            ("kind".into(), kind),
-            (
-                "parent".into(),
-                FieldMapping::reference("parent", FieldKind::Text),
-            ),
-        ]),
-    }
-}
-
-fn contact_model() -> EntityModel {
-    let account = FieldSpec {
-        reference: Some(ReferenceSpec {
-            entity: "account".into(),
-            required: true,
-        }),
-        ..FieldSpec::default()
-    };
-    EntityModel {
-        name: "contact".into(),
-        fields: BTreeMap::from([
-            (
-                "email".into(),
-                FieldSpec {
-                    compare: Compare::IgnoreCase,
-                    ..FieldSpec::default()
-                },
-            ),
-            ("last".into(), FieldSpec::default()),
-            ("note".into(), FieldSpec::default()),
-            ("account".into(), account),
-        ]),
-        match_rules: vec![MatchRule {
-            name: "email".into(),
-            fields: vec![MatchField {
-                field: "email".into(),
-                normalise: Normaliser::Email,
-            }],
-        }],
-        identity: vec!["last".into(), "account".into()],
-    }
-}
-
-fn contact_mapping() -> SideMapping {
-    SideMapping {
-        entity: "contact".into(),
-        xref: Some("xref".into()),
-        fields: BTreeMap::from([
-            ("email".into(), FieldMapping::text("email")),
-            ("last".into(), FieldMapping::text("last")),
-            ("note".into(), FieldMapping::text("note")),
-            (
-                "account".into(),
-                FieldMapping::reference("account", FieldKind::Text),
-            ),
-        ]),
-    }
 }

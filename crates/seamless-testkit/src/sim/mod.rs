@@ -8,6 +8,8 @@ mod chaos;
 mod checks;
 mod executor;
 mod hosts;
+mod model;
+mod people;
 mod plan;
 mod rng;
 mod world;

@@ -25,7 +25,6 @@ pub(crate) struct Landing {
     pub(crate) key: RecordKey,
     pub(crate) source_stamp: Option<Stamp>,
     pub(crate) source_content: String,
-    pub(crate) source_xref: Option<String>,
     pub(crate) target: RecordId,
     pub(crate) target_stamp: Option<Stamp>,
     pub(crate) target_xref: Option<String>,
@@ -193,10 +192,11 @@ fn outcome_of(engine: &Engine, item: &mut Item, parked: Option<Parked>, entries:
         outcome.linked = true;
         engine.counters.linked.add(1);
         let target_key = RecordKey::new(&item.sync.id, item.other(), &target.observed.id);
+        // The source's snapshot may be older than a person's clearing of its field: the write-back looks for itself.
         write_back(
             &item.sync,
             &item.key,
-            source.xref.as_deref(),
+            None,
             &target.observed.id,
             &mut outcome.write_backs,
         );
@@ -292,13 +292,7 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
     let mut write_backs = Vec::new();
     if new_link.is_some() {
         engine.counters.linked.add(1);
-        write_back(
-            &sync,
-            &key,
-            landing.source_xref.as_deref(),
-            &target,
-            &mut write_backs,
-        );
+        write_back(&sync, &key, None, &target, &mut write_backs);
         write_back(
             &sync,
             &target_key,

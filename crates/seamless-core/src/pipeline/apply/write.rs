@@ -431,7 +431,6 @@ fn landing(engine: &Engine, item: &Item, job: Job, id: RecordId, readback: Optio
         key: item.key.clone(),
         source_stamp: job.intent.source_stamp,
         source_content: job.intent.source_content,
-        source_xref: item.source.as_ref().and_then(|source| source.xref.clone()),
         target: id,
         target_stamp: job.intent.target_stamp,
         target_xref: match &item.target {
