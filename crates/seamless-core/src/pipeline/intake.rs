@@ -507,6 +507,7 @@ impl Known {
     ) -> bool {
         if let Some(parked) = &self.parked
             && parked.content == content
+            && !(parked.reason.awaits_person() && observed.xref.is_some())
             && !engine.mistakes.has(Mistake::ParkedRepublished)
         {
             return true;

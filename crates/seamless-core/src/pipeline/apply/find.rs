@@ -232,6 +232,8 @@ fn probe(side: &crate::pipeline::spec::SideSpec, rule: &MatchRule, source: &Obse
 struct Taken {
     linked: BTreeMap<RecordKey, RecordId>,
     intended: BTreeSet<RecordKey>,
+    /// Set aside after a lost create: nobody's candidate, unless a person has written the cross-reference.
+    aside: BTreeSet<RecordKey>,
 }
 
 impl Taken {
@@ -264,6 +266,7 @@ impl Taken {
         let mut taken = Taken {
             linked: BTreeMap::new(),
             intended: BTreeSet::new(),
+            aside: BTreeSet::new(),
         };
         for (at, key) in keys.iter().enumerate() {
             if let Some(row) = &found[at] {
@@ -285,14 +288,20 @@ impl Taken {
                     .reason
                     .awaits_person()
             {
-                taken.intended.insert(key.clone());
+                taken.aside.insert(key.clone());
             }
         }
         Ok(taken)
     }
 
-    fn has(&self, key: &RecordKey) -> bool {
+    /// Cannot be linked now.
+    fn busy(&self, key: &RecordKey) -> bool {
         self.linked.contains_key(key) || self.intended.contains(key)
+    }
+
+    /// Is no candidate of a match rule.
+    fn has(&self, key: &RecordKey) -> bool {
+        self.busy(key) || self.aside.contains(key)
     }
 }
 
@@ -341,7 +350,7 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
             item.park(engine, Reason::ParkedCopiedReference, sentence, vec![key]);
             return;
         }
-        if taken.has(&key) {
+        if taken.busy(&key) {
             item.end = Some(End::Defer(wait));
             return;
         }
@@ -357,7 +366,7 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
     let free: Vec<&Observed> = found
         .naming_us
         .iter()
-        .filter(|record| !taken.has(&there(record)))
+        .filter(|record| !taken.busy(&there(record)))
         .collect();
     match free.as_slice() {
         [] => {}
