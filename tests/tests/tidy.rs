@@ -20,7 +20,6 @@ const LONG_FILES: [(&str, &str); 4] = [
         "crates/seamless-core/src/pipeline/resolver.rs",
         "lost calls: every way in which one can have ended",
     ),
-    ("the simulated hosts: their steps share all of their state",),
     (
         "crates/seamless-testkit/src/sim/world.rs",
         "the simulated systems: their traps share all of their state",

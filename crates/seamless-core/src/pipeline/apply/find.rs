@@ -441,12 +441,20 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
                 };
                 let mut candidates = free(&records, item.other());
                 let own = free(&twins, item.side());
-                let sentence = format!(
-                    "by {} it fits {} record(s) there, and {} other(s) here fit as well; tell them apart or merge them",
-                    rule.name,
-                    candidates.len(),
-                    own.len()
-                );
+                let sentence = match (candidates.len(), own.len()) {
+                    (0, here) => format!(
+                        "{here} other record(s) here have the same {}; tell them apart or merge them",
+                        rule.name
+                    ),
+                    (there, 0) => format!(
+                        "{there} records there have its {}; tell them apart, merge them, or write this record's id into the right one's cross-reference field",
+                        rule.name
+                    ),
+                    (there, here) => format!(
+                        "{there} record(s) there and {here} other(s) here have its {}, and nothing says which belong together; tell them apart or merge them",
+                        rule.name
+                    ),
+                };
                 candidates.extend(own);
                 item.park(engine, Reason::ParkedAmbiguous, sentence, candidates);
                 return;
