@@ -410,6 +410,7 @@ fn landing(engine: &Engine, item: &Item, job: Job, id: RecordId, readback: Optio
         &engine.counters.updated
     };
     counter.add(1);
+    engine.counters.conflicts.add(item.merge.conflicts.len() as u64);
     let mut release = job.held.releases(engine);
     if !engine.mistakes.has(Mistake::NoIntent) {
         let expect = if engine.mistakes.has(Mistake::NoFencing) {
