@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::item::{End, Item, load_links, load_sources, load_state};
-use super::{Applier, ApplyStep, find, finish, plan, write};
+use super::{Applier, ApplyStep, STEP_GOAL, find, finish, plan, write};
 use crate::contract::{Change, DeadLetterReason, Delivery, RowKey, Scan, Settlement, Table};
 use crate::envelope::Address;
 use crate::error::{Error, ErrorKind, Result};
@@ -65,12 +65,37 @@ impl Applier {
         self.claim(items, Item::record_claims).await?;
         load_state(engine, items).await?;
         load_sources(engine, items).await?;
-        self.claim(items, Item::match_claims).await?;
-        find::link_new(self, items).await?;
-        plan::plan(self, items).await?;
-        let written = write::write(self, items).await;
-        finish::finish(engine, items).await?;
-        written
+        let started = engine.clock.monotonic();
+        loop {
+            self.claim(items, Item::match_claims).await?;
+            find::link_new(self, items).await?;
+            plan::plan(self, items).await?;
+            let written = write::write(self, items).await;
+            finish::finish(engine, items).await?;
+            written?;
+            // Records with one match key (a shared mailbox) go one after the other, without a detour over the bus.
+            let late = engine.clock.monotonic().saturating_sub(started) > STEP_GOAL;
+            let mut again = false;
+            for item in items.iter_mut() {
+                if !matches!(item.end, Some(End::Clash)) {
+                    continue;
+                }
+                // Without a source it clashed over its very record, and without a claim nothing may be read.
+                if late || item.source.is_none() {
+                    item.end = Some(End::Defer(Duration::ZERO));
+                    continue;
+                }
+                if item.new_link.take().is_some() {
+                    // What it found is in other hands now: it has to look again.
+                    item.link = None;
+                }
+                item.end = None;
+                again = true;
+            }
+            if !again {
+                return Ok(());
+            }
+        }
     }
 
     /// Takes further claims for every open item; who does not get them comes later.
@@ -100,6 +125,10 @@ impl Applier {
         let wanted: Vec<BTreeSet<String>> = sets.iter().flatten().cloned().collect();
         let mut granted = self.claimant.take(engine, &wanted).await?.into_iter();
         for (index, set) in open.into_iter().zip(sets) {
+            if set.is_none() {
+                items[index].end = Some(End::Clash);
+                continue;
+            }
             let held: Option<Held> = if set.is_some() {
                 granted.next().flatten()
             } else {
@@ -207,7 +236,7 @@ impl Applier {
                     continue;
                 }
                 Some(End::Defer(wait)) => wait,
-                Some(End::Commit { .. }) | None => engine.timings.defer_min,
+                Some(End::Commit { .. } | End::Clash) | None => engine.timings.defer_min,
             };
             deferred += 1;
             let wait = self.back_off(&item.key, wait, failed);

@@ -53,6 +53,8 @@ pub(crate) enum End {
         /// For the ledger.
         entries: Vec<Entry>,
     },
+    /// Another item of this step holds one of its match keys: it follows in the same step.
+    Clash,
     /// Later.
     Defer(Duration),
     /// Its commit is done.
