@@ -14,6 +14,7 @@ mod merge;
 mod mistakes;
 mod rebuild;
 mod receipt;
+mod rehearsal;
 mod resolver;
 mod retry;
 mod spec;
@@ -31,6 +32,9 @@ pub use merge::{Base, Conflict, FieldWrite, Half, Merge, MergeInput, Resolved, W
 pub use mistakes::{Mistake, Mistakes};
 pub use rebuild::Rebuilt;
 pub use receipt::{CommitReceipt, commit_with_receipt};
+pub use rehearsal::{
+    Aside, Born, Calls, ItemOutcome, Outcomes, Plan, PlanItem, PlanStep, Rehearsal, open_plan, seal_plan,
+};
 pub use resolver::{ResolveStep, Resolver};
 pub use spec::*;
 pub use state::{

@@ -42,6 +42,10 @@ pub(crate) struct Item {
     /// Parents that optional references wait for.
     pub(crate) pending: BTreeMap<String, RecordKey>,
     pub(crate) end: Option<End>,
+    /// Something was written for it.
+    pub(crate) written: bool,
+    /// Why it was set aside in this step.
+    pub(crate) aside: Option<String>,
 }
 
 /// How a record leaves the step.
@@ -57,6 +61,8 @@ pub(crate) enum End {
     Clash,
     /// Later.
     Defer(Duration),
+    /// The gate held it back: nothing is changed.
+    Hold(String),
     /// Its commit is done.
     Done(CommitReceipt),
 }
@@ -81,6 +87,8 @@ impl Item {
             merge: Merge::default(),
             pending: BTreeMap::new(),
             end: None,
+            written: false,
+            aside: None,
         }
     }
 
@@ -167,6 +175,7 @@ impl Item {
             candidates,
         };
         engine.counters.parked.add(1);
+        self.aside = Some(sentence.clone());
         let entry = Entry::new(now, &self.key, reason, sentence);
         self.end = Some(End::Commit {
             parked: Some(parked),
@@ -187,6 +196,7 @@ impl Item {
             candidates: Vec::new(),
         };
         engine.counters.waiting.add(1);
+        self.aside = Some(sentence.clone());
         let entry = Entry::new(now, &self.key, Reason::WaitsForParent, sentence);
         self.end = Some(End::Commit {
             parked: Some(parked),

@@ -368,6 +368,7 @@ async fn read_back_and_commit(
     }
     let done = commit_landed(engine, landings).await?;
     for (index, receipt) in indexes.into_iter().zip(done) {
+        items[index].written = receipt.is_some();
         items[index].end = Some(match receipt {
             Some(receipt) => End::Done(receipt),
             None => End::Defer(engine.timings.defer_min),
