@@ -31,6 +31,7 @@ mod connect;
 mod host;
 pub mod keys;
 mod live;
+mod plan;
 mod random;
 mod run;
 mod secret;
@@ -42,10 +43,11 @@ pub use clock::SystemClock;
 pub use config::{Config, config_schema};
 pub use host::{Host, Plugins};
 pub use live::{LiveField, LiveSide, describe_live};
+pub use plan::{Applied, RefusedItem, load_plan, save_plan, tell_plan};
 pub use random::OsRandom;
 pub use run::{Phase, Progress, RunMode, RunOptions, RunSummary, Silent, Snapshot};
-pub use socket::{Answer, Question, ask};
+pub use socket::{Answer, Question, ask, ask_watched};
 pub use view::{
-    CursorStatus, Decision, DecisionField, Explanation, FieldState, ParkedRecord, QueueStatus, Status,
-    SyncStatus,
+    CursorStatus, Decision, DecisionField, Explanation, FieldState, ParkedRecord, PlanCost, PlanCounts,
+    PlanField, PlanLine, PlanView, QueueStatus, Status, SyncStatus,
 };

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use seamless_core::pipeline::{Engine, Plan};
 use seamless_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -17,7 +18,9 @@ use tokio::task::JoinHandle;
 use crate::books::Books;
 use crate::build::plan_syncs;
 use crate::config::Config;
-use crate::host::Plugins;
+use crate::host::{Host, Plugins};
+use crate::plan::Applied;
+use crate::run::{Progress, Silent, Snapshot};
 use crate::view::{Explanation, ParkedRecord, Status};
 
 /// What can be asked.
@@ -38,10 +41,33 @@ pub enum Question {
         /// At most this many.
         max: usize,
     },
+    /// What a run would do now.
+    Plan {},
+    /// Carry out a plan.
+    Apply {
+        /// The sealed plan.
+        file: PathBuf,
+    },
+}
+
+impl Question {
+    /// Whether the systems have to be asked, too.
+    fn needs_systems(&self) -> bool {
+        matches!(self, Question::Plan {} | Question::Apply { .. })
+    }
+
+    /// How long a running host may take to answer.
+    fn wait(&self) -> Duration {
+        if self.needs_systems() {
+            Duration::from_secs(12 * 3_600)
+        } else {
+            Duration::from_secs(120)
+        }
+    }
 }
 
 /// What is answered.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// To [`Question::Status`].
@@ -50,6 +76,10 @@ pub enum Answer {
     Explanation(Box<Explanation>),
     /// To [`Question::Parked`].
     Parked(Vec<ParkedRecord>),
+    /// To [`Question::Plan`].
+    Plan(Box<Plan>),
+    /// To [`Question::Apply`].
+    Applied(Box<Applied>),
     /// It could not be answered.
     Error {
         /// Whether the question was about something that does not exist.
@@ -64,15 +94,27 @@ const NAME: &str = "seamless.sock";
 const QUESTION_BYTES_MAX: u64 = 64 << 10;
 /// Longest answer, in bytes.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
-/// How long an answer may take.
-const ANSWER_WAIT: Duration = Duration::from_secs(120);
 /// Questions answered at once.
 const CLIENTS_MAX: usize = 8;
 
-/// Asks the running host, or opens the data folder when none is running.
+/// Asks the running host, or opens the data folder (and the systems, where the question needs them) when none is running.
 pub async fn ask(config: &Config, plugins: &Plugins, question: &Question) -> Result<Answer> {
+    ask_watched(config, plugins, question, &Silent).await
+}
+
+/// As [`ask`], and tells how it goes, where no running host does the work.
+pub async fn ask_watched(
+    config: &Config,
+    plugins: &Plugins,
+    question: &Question,
+    progress: &dyn Progress,
+) -> Result<Answer> {
     if let Some(answer) = ask_running(&config.data_dir, question).await? {
         return answer.or_error();
+    }
+    if question.needs_systems() {
+        let host = Host::open(config.clone(), plugins.clone()).await?;
+        return host.answer(question, progress).await;
     }
     let plans = Arc::new(plan_syncs(config, plugins)?);
     match Books::open(config, plans).await {
@@ -233,7 +275,7 @@ async fn ask_running(data_dir: &Path, question: &Question) -> Result<Option<Answ
     stream.write_all(&json).await.map_err(lost)?;
     let mut line = String::new();
     let mut reader = BufReader::new(stream.take(ANSWER_BYTES_MAX));
-    let read = tokio::time::timeout(ANSWER_WAIT, reader.read_line(&mut line)).await;
+    let read = tokio::time::timeout(question.wait(), reader.read_line(&mut line)).await;
     read.map_err(|_| Error::unavailable("the running host did not answer in time"))?
         .map_err(lost)?;
     if line.is_empty() {
@@ -255,6 +297,39 @@ impl Books {
                 Answer::Explanation(Box::new(self.explain(entity, record).await?))
             }
             Question::Parked { max } => Answer::Parked(self.parked(*max).await?),
+            Question::Plan {} => Answer::Plan(Box::new(self.rehearse(&self.ready()?).await?)),
+            Question::Apply { file } => {
+                Answer::Applied(Box::new(self.carry_out(&self.ready()?, file).await?))
+            }
+        })
+    }
+
+    /// The engine, once the systems have been reached.
+    fn ready(&self) -> Result<Arc<Engine>> {
+        self.working().ok_or_else(|| {
+            Error::unavailable("the host has not reached its systems yet; ask again in a moment")
         })
     }
 }
+
+impl Host {
+    /// Reaches the systems and answers.
+    async fn answer(&self, question: &Question, progress: &dyn Progress) -> Result<Answer> {
+        let clock = self.books.clock.clone();
+        let answering = async {
+            self.reach().await?;
+            self.books.answer(question).await
+        };
+        tokio::pin!(answering);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answering => return answer,
+                () = clock.sleep(LOOK_EVERY) => progress.update(&Snapshot::of_counters(self.books.counters())),
+            }
+        }
+    }
+}
+
+/// Between two looks at the progress.
+const LOOK_EVERY: Duration = Duration::from_millis(250);

@@ -89,6 +89,26 @@ pub(crate) enum Verb {
         #[arg(long)]
         accept: bool,
     },
+    /// Show what a run would do now, and why; changes nothing anywhere. Exit code 6 when there is something to do.
+    Plan {
+        /// Keep the plan in this file, encrypted, for `apply`.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Show at most this many records.
+        #[arg(long, value_name = "MAX", default_value_t = 100, global = true)]
+        records: usize,
+        /// Show a kept plan.
+        #[command(subcommand)]
+        show: Option<PlanShow>,
+    },
+    /// Carry out a plan: exactly what it says. What has changed on either side since then is refused, record by record.
+    Apply {
+        /// What `plan --out` wrote.
+        file: PathBuf,
+        /// The plan may overwrite more than 20 values that differ when records are first linked.
+        #[arg(long)]
+        accept: bool,
+    },
     /// Show where everything stands.
     Status {
         /// List records set aside and waiting, at most this many.
@@ -113,6 +133,16 @@ pub(crate) enum Verb {
     Schema,
     Demo(crate::demo::DemoArgs),
     Sandbox(crate::sandbox_cmd::SandboxArgs),
+}
+
+/// What to do with a plan.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PlanShow {
+    /// Show a kept plan.
+    Show {
+        /// What `plan --out` wrote.
+        file: PathBuf,
+    },
 }
 
 /// What to do with links.

@@ -68,6 +68,19 @@ pub struct Snapshot {
     pub troubles: BTreeMap<String, String>,
 }
 
+impl Snapshot {
+    /// A look at work that has counters and no phases of its own.
+    pub(crate) fn of_counters(counters: BTreeMap<&'static str, u64>) -> Snapshot {
+        Snapshot {
+            phase: Phase::Reading,
+            counters,
+            queued: 0,
+            open_intents: 0,
+            troubles: BTreeMap::new(),
+        }
+    }
+}
+
 /// Is told a few times a second how a run goes.
 pub trait Progress: Send + Sync {
     /// Another look.
@@ -224,17 +237,13 @@ impl Host {
     }
 
     async fn snapshot(&self, shift: &Shift) -> Result<Snapshot> {
-        let counters = self
-            .books
-            .working()
-            .map(|engine| engine.counters.all().into_iter().collect());
         let mut queued = 0;
         for system in self.systems.keys() {
             queued += self.books.bus.depth(system.as_str()).await?;
         }
         Ok(Snapshot {
             phase: shift.phase(),
-            counters: counters.unwrap_or_default(),
+            counters: self.books.counters(),
             queued,
             open_intents: self.books.store.count(Table::Intent, "").await?,
             troubles: self

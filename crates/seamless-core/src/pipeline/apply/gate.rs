@@ -84,7 +84,9 @@ fn decided(item: &Item) -> Option<PlanItem> {
     let step = match &item.end {
         None if item.target.is_none() => PlanStep::Create,
         None => PlanStep::Update,
-        Some(End::Commit { parked: Some(parked), .. }) if parked.waits_for.is_some() => PlanStep::Wait,
+        Some(End::Commit {
+            parked: Some(parked), ..
+        }) if parked.waits_for.is_some() => PlanStep::Wait,
         Some(End::Commit { parked: Some(_), .. }) => PlanStep::Park,
         Some(End::Commit { parked: None, .. }) if item.new_link.is_some() => PlanStep::Link,
         Some(End::Commit { parked: None, .. }) if !item.merge.blocked.is_empty() => PlanStep::Hold,
@@ -93,7 +95,10 @@ fn decided(item: &Item) -> Option<PlanItem> {
     let mut decided = PlanItem::new(&item.key, step);
     decided.other = item.target_id().cloned();
     decided.link = item.new_link.clone();
-    if let Some(End::Commit { parked: Some(parked), .. }) = &item.end {
+    if let Some(End::Commit {
+        parked: Some(parked), ..
+    }) = &item.end
+    {
         decided.aside = Some(Aside {
             reason: parked.reason,
             sentence: parked.sentence.clone(),

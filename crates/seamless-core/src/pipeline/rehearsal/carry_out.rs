@@ -79,9 +79,24 @@ impl Gate for Expected {
 impl Engine {
     /// Writes what the plan says, through the usual claims and intents, in its order. An item that would come out differently now is refused with the
     /// reason, and stays for the next run. May be called while workers are at work on this engine.
-    pub async fn carry_out(self: &Arc<Self>, plan: &Plan) -> Result<Outcomes> {
+    /// First-merge overwrites are not held back: whoever carries out a plan has seen them.
+    pub async fn carry_out(&self, plan: &Plan) -> Result<Outcomes> {
+        let engine = Arc::new(self.accepting());
+        CarryOut { engine, plan }.run().await
+    }
+}
+
+/// A plan being carried out.
+struct CarryOut<'p> {
+    engine: Arc<Engine>,
+    plan: &'p Plan,
+}
+
+impl CarryOut<'_> {
+    async fn run(&self) -> Result<Outcomes> {
+        let (engine, plan) = (&self.engine, self.plan);
         let gate = Arc::new(Expected {
-            names: names(self),
+            names: names(engine),
             ..Expected::default()
         });
         let mut appliers: BTreeMap<SystemId, Applier> = BTreeMap::new();
@@ -91,37 +106,34 @@ impl Engine {
             .collect();
         let mut rest = wanted.as_slice();
         while !rest.is_empty() {
-            let (batch, later) = rest.split_at(batch_of(self, plan, rest)?);
+            let (batch, later) = rest.split_at(batch_of(engine, plan, rest)?);
             rest = later;
-            let target = self.target_of(&plan.items[batch[0]].record)?;
+            let target = target_of(engine, &plan.items[batch[0]].record)?;
             if !appliers.contains_key(&target) {
-                let applier = Applier::new(self, &target).await?.gated(gate.clone());
+                let applier = Applier::new(engine, &target).await?.gated(gate.clone());
                 appliers.insert(target.clone(), applier);
             }
-            let Some(applier) = appliers.get(&target) else { continue };
-            let found = self.carry_out_batch(plan, batch, applier, &gate).await?;
-            outcomes.items.extend(found);
+            let Some(applier) = appliers.get(&target) else {
+                continue;
+            };
+            outcomes.items.extend(self.batch(batch, applier, &gate).await?);
         }
-        outcomes.written_back = self.write_back_planned(plan).await?;
+        outcomes.written_back = self.write_back().await?;
         Ok(outcomes)
     }
 
-    fn target_of(&self, record: &RecordKey) -> Result<SystemId> {
-        Ok(self.sync(&record.sync)?.side(record.side.other()).system.clone())
-    }
-
-    async fn carry_out_batch(
-        self: &Arc<Self>,
-        plan: &Plan,
+    async fn batch(
+        &self,
         batch: &[usize],
         applier: &Applier,
         gate: &Expected,
     ) -> Result<Vec<(usize, ItemOutcome)>> {
+        let (engine, plan) = (&self.engine, self.plan);
         let mut outcomes = Vec::new();
         let mut open: BTreeMap<RecordKey, usize> = BTreeMap::new();
         gate.items.lock().unwrap_or_else(PoisonError::into_inner).clear();
         for at in batch {
-            match self.made_real(plan, &plan.items[*at]).await? {
+            match self.made_real(&plan.items[*at]).await? {
                 Ok(item) => {
                     open.insert(item.record.clone(), *at);
                     let mut items = gate.items.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,9 +151,9 @@ impl Engine {
                     RecordEnd::NothingToDo => ItemOutcome::AlreadySo,
                     RecordEnd::Held(why) | RecordEnd::Aside(why) => ItemOutcome::Refused { why },
                     RecordEnd::Deferred => {
-                        if under_intent(self, &record.sync, &record).await? {
+                        if under_intent(engine, &record.sync, &record).await? {
                             // Its answer was lost: what became of it is found out, however long that takes.
-                            Resolver::new(self).step().await?;
+                            Resolver::new(engine).step().await?;
                             continue;
                         }
                         if tries < TRIES {
@@ -157,7 +169,7 @@ impl Engine {
             }
             if !open.is_empty() {
                 tries += 1;
-                self.clock.sleep(self.timings.defer_min).await;
+                engine.clock.sleep(engine.timings.defer_min).await;
             }
         }
         outcomes.sort_by_key(|(at, _)| *at);
@@ -165,16 +177,13 @@ impl Engine {
     }
 
     /// The item with real ids in place of stand-ins; a sentence when what it builds on is not there.
-    async fn made_real(
-        &self,
-        plan: &Plan,
-        item: &PlanItem,
-    ) -> Result<std::result::Result<PlanItem, String>> {
-        let sync = self.sync(&item.record.sync)?.clone();
+    async fn made_real(&self, item: &PlanItem) -> Result<std::result::Result<PlanItem, String>> {
+        let engine = &*self.engine;
+        let sync = engine.sync(&item.record.sync)?.clone();
         let key_of = |id: &RecordId, at: Where<'_>| match at {
             Where::Own => Some(RecordKey::new(&sync.id, item.record.side, id)),
             Where::Other => Some(RecordKey::new(&sync.id, item.record.side.other(), id)),
-            Where::Field(field) => parent_key(self, &sync, item.record.side.other(), field, id),
+            Where::Field(field) => parent_key(engine, &sync, item.record.side.other(), field, id),
         };
         let is_reference = |field: &str| {
             sync.model
@@ -203,8 +212,8 @@ impl Engine {
         drop(with_real_ids(&planned, is_reference, note));
         let mut real: BTreeMap<RecordKey, RecordId> = BTreeMap::new();
         for standin in asked.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            if let Some(from) = plan.born_from(&standin)
-                && let Some(id) = real_id(self, &from).await?
+            if let Some(from) = self.plan.born_from(&standin)
+                && let Some(id) = real_id(engine, &from).await?
             {
                 real.insert(standin, id);
             }
@@ -215,17 +224,18 @@ impl Engine {
     }
 
     /// Ids of what was linked, by the plan's own items.
-    async fn write_back_planned(self: &Arc<Self>, plan: &Plan) -> Result<u64> {
-        let before = self.counters.written_back.get();
-        let sides: BTreeSet<(crate::record::SyncId, Side)> = plan
+    async fn write_back(&self) -> Result<u64> {
+        let engine = &self.engine;
+        let sides: BTreeSet<(crate::record::SyncId, Side)> = self
+            .plan
             .items
             .iter()
             .filter(|item| item.step.changes())
             .flat_map(|item| Side::BOTH.map(|side| (item.record.sync.clone(), side)))
             .collect();
-        let write_backer = WriteBacker::new(self);
+        let write_backer = WriteBacker::new(engine);
         for (sync, side) in sides {
-            let rows = self
+            let rows = engine
                 .store
                 .count(Table::WriteBack, &format!("{sync}/{}/", side.letter()))
                 .await?;
@@ -235,23 +245,26 @@ impl Engine {
                 }
             }
         }
-        Ok(self.counters.written_back.get() - before)
+        Ok(engine.counters.written_back.get())
     }
+}
+
+fn target_of(engine: &Engine, record: &RecordKey) -> Result<SystemId> {
+    let spec = engine.sync(&record.sync)?;
+    Ok(spec.side(record.side.other()).system.clone())
 }
 
 fn names(engine: &Engine) -> BTreeMap<(crate::record::SyncId, Side), String> {
     let syncs = engine.syncs.values();
     syncs
-        .flat_map(|sync| {
-            Side::BOTH.map(|side| ((sync.id.clone(), side), sync.side(side).system.to_string()))
-        })
+        .flat_map(|sync| Side::BOTH.map(|side| ((sync.id.clone(), side), sync.side(side).system.to_string())))
         .collect()
 }
 
 /// How many items can go together: one target, no record twice, and nothing that builds on a record born in the same batch.
 fn batch_of(engine: &Engine, plan: &Plan, rest: &[usize]) -> Result<usize> {
     let first = &plan.items[rest[0]];
-    let target = engine.target_of(&first.record)?;
+    let target = target_of(engine, &first.record)?;
     let mut seen = BTreeSet::new();
     let mut born = BTreeSet::new();
     for (size, at) in rest.iter().enumerate() {
@@ -259,7 +272,7 @@ fn batch_of(engine: &Engine, plan: &Plan, rest: &[usize]) -> Result<usize> {
         let fits = size < BATCH
             && item.record.sync == first.record.sync
             && item.record.side == first.record.side
-            && engine.target_of(&item.record)? == target
+            && target_of(engine, &item.record)? == target
             && seen.insert(&item.record)
             && standins(item).is_disjoint(&born);
         if !fits {

@@ -82,8 +82,7 @@ pub fn open_plan(bytes: &[u8], seal: &RowSeal) -> Result<Plan> {
     }
     let mut plan = head.plan;
     for at in 0..head.chunks {
-        let items: Vec<PlanItem> =
-            serde_json::from_slice(&next(at + 1, head.chunks)?).map_err(unreadable)?;
+        let items: Vec<PlanItem> = serde_json::from_slice(&next(at + 1, head.chunks)?).map_err(unreadable)?;
         plan.items.extend(items);
     }
     if !rest.is_empty() {

@@ -73,31 +73,15 @@ impl Rehearsal {
             source: system.clone(),
             target: system.clone(),
         };
-        // All of them are shown, whether a person has accepted them or not; the plan counts them.
-        let accepted = |sync: &Arc<super::SyncSpec>| {
-            Arc::new(super::SyncSpec {
-                first_merge_accepted: true,
-                ..super::SyncSpec::clone(sync)
-            })
-        };
-        let syncs = engine.syncs.iter();
+        // All first-merge overwrites are shown, whether a person has accepted them or not; the plan counts them.
         let rehearsing = Engine {
-            syncs: syncs.map(|(id, sync)| (id.clone(), accepted(sync))).collect(),
             systems: systems
                 .iter()
                 .map(|(name, system)| (name.clone(), on_paper(system)))
                 .collect(),
             store: Arc::new(Overlay::new(engine.store.clone())),
             bus: Arc::new(MemoryBus::new(engine.clock.clone())),
-            clock: engine.clock.clone(),
-            random: engine.random.clone(),
-            sealer: engine.sealer.clone(),
-            rows: engine.rows.clone(),
-            hasher: engine.hasher.clone(),
-            timings: engine.timings,
-            counters: Default::default(),
-            mistakes: engine.mistakes,
-            used: Default::default(),
+            ..engine.accepting()
         };
         Rehearsal {
             engine: Arc::new(rehearsing),
@@ -208,7 +192,11 @@ impl Rehearsal {
     async fn apply(&self) -> Result<Vec<RecordKey>> {
         let mut appliers = Vec::new();
         for system in self.engine.systems.keys() {
-            appliers.push(Applier::new(&self.engine, system).await?.gated(self.script.clone()));
+            appliers.push(
+                Applier::new(&self.engine, system)
+                    .await?
+                    .gated(self.script.clone()),
+            );
         }
         let mut idle = 0;
         for _ in 0..ROUNDS_MAX {
@@ -350,7 +338,10 @@ fn last_words(lines: Vec<PlanItem>) -> Vec<PlanItem> {
         }
     }
     let stays = |at: usize, item: &PlanItem| item.step.changes() || last.get(&item.record) == Some(&at);
-    let kept = lines.into_iter().enumerate().filter(|(at, item)| stays(*at, item));
+    let kept = lines
+        .into_iter()
+        .enumerate()
+        .filter(|(at, item)| stays(*at, item));
     kept.map(|(_, item)| item).collect()
 }
 

@@ -216,10 +216,7 @@ mod tests {
             put("a/25", Expect::Absent, "x"),
         ]))
         .unwrap();
-        assert_eq!(
-            shown(&over, "a/", None, 99),
-            "a/1=base a/2=new a/25=x a/4=base"
-        );
+        assert_eq!(shown(&over, "a/", None, 99), "a/1=base a/2=new a/25=x a/4=base");
         assert_eq!(shown(&over, "a/", None, 3), "a/1=base a/2=new a/25=x");
         assert_eq!(shown(&over, "a/", Some("a/25"), 3), "a/4=base");
         assert_eq!(now(over.count(Table::Link, "a/")).unwrap(), 4);

@@ -123,12 +123,13 @@ impl Plan {
 
     /// What a stand-in id stands for.
     pub fn born_from(&self, record: &RecordKey) -> Option<RecordKey> {
-        let at = self
-            .born
-            .binary_search_by(|born| born.record.cmp(record))
-            .ok()?;
+        let at = self.born.binary_search_by(|born| born.record.cmp(record)).ok()?;
         let born = &self.born[at];
-        Some(RecordKey::new(&born.record.sync, born.record.side.other(), &born.from))
+        Some(RecordKey::new(
+            &born.record.sync,
+            born.record.side.other(),
+            &born.from,
+        ))
     }
 }
 
@@ -182,10 +183,14 @@ impl PlanItem {
                 (Some(a), Some(b)) if a.native != b.native || a.path != b.path => {
                     changed.push(format!("{field} changed in {own}"));
                 }
-                (Some(a), Some(b)) if a.before != b.before => changed.push(format!("{field} changed in {there}")),
+                (Some(a), Some(b)) if a.before != b.before => {
+                    changed.push(format!("{field} changed in {there}"))
+                }
                 (Some(_), Some(_)) => {}
                 (Some(_), None) => changed.push(format!("{field} needs no write any more")),
-                (None, _) => changed.push(format!("{field} changed in {own} or {there}, and was not in the plan")),
+                (None, _) => changed.push(format!(
+                    "{field} changed in {own} or {there}, and was not in the plan"
+                )),
             }
         }
         (!changed.is_empty()).then(|| changed.join("; "))
