@@ -6,9 +6,11 @@ mod apply;
 mod claims;
 mod counters;
 mod cursor;
+mod decide;
 mod engine;
 mod intake;
 mod ledger;
+mod mapping_change;
 mod matching;
 mod merge;
 mod mistakes;
@@ -24,6 +26,7 @@ mod write_back;
 pub use apply::{Applier, ApplyStep};
 pub use counters::{Count, Counters};
 pub use cursor::start_of;
+pub use decide::{Imported, Review};
 pub use engine::{Engine, System};
 pub use intake::{PollStep, Poller};
 pub use ledger::{Entry, EntryField, Reason};
@@ -38,7 +41,8 @@ pub use rehearsal::{
 pub use resolver::{ResolveStep, Resolver};
 pub use spec::*;
 pub use state::{
-    ClaimHolder, Cursor, Hint, Intent, Link, Pair, Parked, RecordKey, Resume, Rewrite, Rows, Suspect, Track,
-    TrackState, WriteBack, cursor_row, due_of, hint_row, pair_row, pair_row_of, waiting_anchor,
+    Answer, ClaimHolder, Cursor, Decision, Hint, Intent, Link, Pair, Parked, RecordKey, Resume, Rewrite,
+    Rows, Suspect, Track, TrackState, WriteBack, cursor_row, due_of, hint_row, pair_row, pair_row_of,
+    waiting_anchor,
 };
 pub use write_back::{WriteBackStep, WriteBacker};

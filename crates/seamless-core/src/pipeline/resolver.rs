@@ -542,6 +542,7 @@ impl Case<'_> {
             pair_expect,
             new_link,
             hint_target: true,
+            pulls: Vec::new(),
             first_merge: 0,
             messages: self.intent.messages.clone(),
             release: self.release.clone(),

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use seamless_core::pipeline::Reason;
-use seamless_core::{Error, ErrorKind, Result, Table};
+use seamless_core::{Error, ErrorKind, Result, SyncId, Table};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -262,6 +262,11 @@ impl Host {
         let engine = self.engine(&live, options.accept_first_merge)?;
         engine.release_stale_claims().await?;
         self.books.retry_write_backs().await?;
+        let changed = engine.settle_in().await?;
+        if !changed.is_empty() {
+            let names: Vec<&str> = changed.iter().map(SyncId::as_str).collect();
+            tracing::info!(syncs = %names.join(", "), "a mapping has changed: all records are read once");
+        }
         // People may have told twins apart since, configured a default, or accepted the first merge.
         let mut reasons = Reason::MAY_BE_CURED.to_vec();
         reasons.extend(options.accept_first_merge.then_some(Reason::ParkedFirstMerge));

@@ -315,6 +315,7 @@ impl Run {
                 direction: Direction::TwoWay,
                 owner,
                 first_merge_accepted: true,
+                scope: Default::default(),
             };
             (id, Arc::new(spec))
         };
@@ -379,6 +380,7 @@ impl Run {
                 claim_lease: Duration::from_millis(500),
                 defer_min: Duration::from_millis(8),
                 defer_max: Duration::from_millis(400),
+                newest_guard: Duration::from_millis(50),
             },
             counters: Default::default(),
             mistakes: self.mistakes,

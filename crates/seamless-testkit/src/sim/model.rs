@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use seamless_core::Value;
 use seamless_core::mapping::{Compare, FieldKind, FieldMapping, OptionMap, SideMapping};
-use seamless_core::pipeline::{EntityModel, FieldSpec, MatchField, MatchRule, Normaliser, ReferenceSpec};
+use seamless_core::pipeline::{
+    EntityModel, FieldSpec, MatchField, MatchRule, Normaliser, Outside, ReferenceSpec,
+};
 
 use super::rng::Rng;
 
@@ -31,6 +33,7 @@ pub(super) fn account_model() -> EntityModel {
         reference: Some(ReferenceSpec {
             entity: "account".into(),
             required: false,
+            outside: Outside::Wait,
         }),
         ..FieldSpec::default()
     };
@@ -97,6 +100,7 @@ pub(super) fn contact_model() -> EntityModel {
         reference: Some(ReferenceSpec {
             entity: "account".into(),
             required: true,
+            outside: Outside::Wait,
         }),
         ..FieldSpec::default()
     };

@@ -93,8 +93,6 @@ fn decided(item: &Item) -> Option<PlanItem> {
         Some(_) => return None,
     };
     let mut decided = PlanItem::new(&item.key, step);
-    decided.other = item.target_id().cloned();
-    decided.link = item.new_link.clone();
     if let Some(End::Commit {
         parked: Some(parked), ..
     }) = &item.end
@@ -106,6 +104,8 @@ fn decided(item: &Item) -> Option<PlanItem> {
         });
         return Some(decided);
     }
+    decided.other = item.target_id().cloned();
+    decided.link = item.new_link.clone();
     decided.fields = item.merge.writes.clone();
     decided.conflicts = item.merge.conflicts.clone();
     decided.blocked = item.merge.blocked.clone();

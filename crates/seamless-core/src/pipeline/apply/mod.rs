@@ -27,6 +27,7 @@ use crate::record::SystemId;
 pub(crate) use find::empty_state;
 pub(crate) use finish::{Landing, commit_landed};
 pub(crate) use gate::{Gate, RecordEnd};
+pub(crate) use item::Item;
 pub(crate) use plan::parent_key;
 
 /// Applies messages to one target system.

@@ -453,6 +453,7 @@ fn landing(engine: &Engine, item: &Item, job: Job, id: RecordId, readback: Optio
             item.new_link.clone()
         },
         hint_target: item.merge.hint_target,
+        pulls: item.pulls.clone(),
         first_merge: item.merge.first_merge_overwrites(),
         messages: job.intent.messages,
         release,

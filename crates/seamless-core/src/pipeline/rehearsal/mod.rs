@@ -22,6 +22,7 @@ pub use systems::Calls;
 use super::apply::{Applier, Gate};
 use super::engine::{Engine, System};
 use super::intake::{PollStep, Poller};
+use super::ledger::Reason;
 use super::state::{ClaimHolder, Hint, Link, RecordKey, Rows, Track, TrackState, hint_row};
 use super::write_back::WriteBacker;
 use crate::contract::{Expect, RowKey, Scan, Side, Table};
@@ -97,6 +98,9 @@ impl Rehearsal {
 
     /// Reads everything that is new, and goes through it. Cancel safe: nothing lasts.
     pub async fn run(&self) -> Result<Plan> {
+        // As a host does when it starts.
+        self.engine.settle_in().await?;
+        self.engine.look_again(&Reason::MAY_BE_CURED).await?;
         self.take_up_what_is_under_way().await?;
         self.read().await?;
         let undecided = self.apply().await?;
