@@ -33,6 +33,7 @@ pub mod keys;
 mod live;
 mod plan;
 mod random;
+mod review;
 mod run;
 mod secret;
 mod socket;
@@ -45,9 +46,10 @@ pub use host::{Host, Plugins};
 pub use live::{LiveField, LiveSide, describe_live};
 pub use plan::{Applied, RefusedItem, load_plan, save_plan, tell_plan};
 pub use random::OsRandom;
+pub use review::{Word, export_links};
 pub use run::{Phase, Progress, RunMode, RunOptions, RunSummary, Silent, Snapshot};
-pub use socket::{Answer, Question, ask, ask_watched};
+pub use socket::{Answer, Question, Trouble, ask, ask_watched};
 pub use view::{
-    CursorStatus, Decision, DecisionField, Explanation, FieldState, ParkedRecord, PlanCost, PlanCounts,
-    PlanField, PlanLine, PlanView, QueueStatus, Status, SyncStatus,
+    CursorStatus, Decision, DecisionField, Explanation, FieldOf, FieldState, Look, ParkedRecord, PlanCost,
+    PlanCounts, PlanField, PlanLine, PlanView, QueueStatus, ReviewView, Status, SyncStatus,
 };

@@ -454,34 +454,4 @@ impl Engine {
             }
         }
     }
-
-    /// Every pair of a sync, as ids of both sides, in order.
-    pub async fn links(
-        &self,
-        sync: &SyncSpec,
-        mut tell: impl FnMut(RecordId, RecordId) + Send,
-    ) -> Result<()> {
-        let mut after = None;
-        let prefix = format!("{}/{}/", sync.id, Side::A.letter());
-        loop {
-            let scan = Scan {
-                table: Table::Link,
-                prefix: prefix.clone(),
-                after: after.take(),
-                limit: 1_000,
-            };
-            let rows = self.store.scan(&scan).await?;
-            let Some((last, _)) = rows.last() else {
-                return Ok(());
-            };
-            after = Some(last.clone());
-            for (key, row) in rows {
-                let row_key = RowKey::new(Table::Link, key);
-                let link: Link = Rows::plain(&row_key, &row)?;
-                if let Some(id) = row_key.key.strip_prefix(&prefix) {
-                    tell(RecordId::from(id), link.other);
-                }
-            }
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 mod explain;
 mod plan;
+mod review;
 mod status;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use explain::{Decision, DecisionField, Explanation, FieldState};
 pub use plan::{PlanCost, PlanCounts, PlanField, PlanLine, PlanView};
+pub use review::{FieldOf, Look, ReviewView};
 pub use status::{CursorStatus, QueueStatus, Status, SyncStatus};
 
 use crate::books::Books;

@@ -6,6 +6,7 @@ mod init;
 mod keys;
 mod links;
 mod plan;
+mod review;
 mod run;
 mod status;
 
@@ -37,6 +38,8 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> anyhow::Result<Exit> {
         Verb::Apply { file, accept } => plan::apply(&config()?, file, *accept, output).await,
         Verb::Status { parked } => status::status(&config()?, *parked, output).await,
         Verb::Explain { entity, record } => explain::explain(&config()?, entity, record, output).await,
+        Verb::Review { records, word: None } => review::list(&config()?, *records, output).await,
+        Verb::Review { word: Some(word), .. } => review::decide(&config()?, word, output).await,
         Verb::Links(verb) => links::links(config()?, verb, output).await,
         Verb::Keys(verb) => keys::keys(verb, output),
         Verb::Schema => {
