@@ -146,12 +146,12 @@ impl Engine {
         )?];
         ops.push(self.hint_now(record)?);
         if let Decision::Link { other } = &decision {
-            // Whatever was decided about the other one alone is overtaken.
+            // Said of both: whichever is looked at first, nothing else happens to the other one in between.
             let other = RecordKey::new(&record.sync, record.side.other(), other);
-            ops.push(Op::Delete {
-                key: other.row(Table::Decision),
-                expect: Expect::Any,
-            });
+            let back = Decision::Link {
+                other: record.id.clone(),
+            };
+            ops.push(Rows::put_plain(other.row(Table::Decision), Expect::Any, &back)?);
         }
         self.store.commit(ops).await.map(drop)
     }

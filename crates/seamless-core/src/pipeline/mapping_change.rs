@@ -6,6 +6,7 @@ use super::apply::Item;
 use super::engine::Engine;
 use super::ledger::Reason;
 use super::merge::Half;
+use super::mistakes::Mistake;
 use super::state::{Hint, Pair, RecordKey, Rows, cursor_row, hint_row};
 use crate::contract::{Expect, Op, RowKey, Scan, Side, Table};
 use crate::error::{Error, ErrorKind, Result};
@@ -137,7 +138,7 @@ impl Engine {
     /// Puts the halves of a pair that were written under an older mapping into the words of the one in force. What has not been edited since is no
     /// change; what has been is dirty, whatever it reads like now.
     pub(super) async fn follow_mapping(&self, item: &mut Item) -> Result<()> {
-        if !item.under_older_mapping() {
+        if !item.under_older_mapping() || self.mistakes.has(Mistake::OlderMappingIgnored) {
             return Ok(());
         }
         for side in Side::BOTH {

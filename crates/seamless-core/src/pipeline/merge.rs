@@ -246,6 +246,11 @@ fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, plan: &mut 
         }
         return;
     }
+    if !two_way && source.is_empty() && halves.is_some_and(|halves| halves[s] == Half::Cleared) {
+        // Never seen before ([`leave_to_target`]), and it says nothing: no reason to empty what the other side holds.
+        settle(plan, name, s, source, t, target);
+        return;
+    }
     let projected = project(input, name, spec, source);
     if agree(input, name, spec, source, target, &projected) {
         settle(plan, name, s, source, t, target);
@@ -498,7 +503,11 @@ fn winner(
                 values.reverse();
             }
             let answer = input.answers.get(name);
-            let answer = answer.filter(|answer| answer.values == values)?;
+            if input.mistakes.has(Mistake::AskedIsNotAsked) {
+                return Some(input.sync.owner);
+            }
+            let always = input.mistakes.has(Mistake::AnswerOutlivesValues);
+            let answer = answer.filter(|answer| always || answer.values == values)?;
             plan.answered.insert(name.to_owned());
             answer.winner
         }

@@ -89,6 +89,16 @@ mistakes! {
     DropAfterFour,
     /// A plan that is carried out writes whatever comes out now.
     PlanUngated,
+    /// A rehearsal writes to the systems.
+    RehearsalForReal,
+    /// Halves of an older mapping are compared as they are.
+    OlderMappingIgnored,
+    /// A person's answer stands for whatever the two sides hold when it is carried out.
+    AnswerOutlivesValues,
+    /// A conflict that a person has to decide is decided by the owner.
+    AskedIsNotAsked,
+    /// What a person has unlinked is linked again by its cross-reference.
+    UnlinkedRelinked,
 }
 
 /// The mistake that is planted, if any.

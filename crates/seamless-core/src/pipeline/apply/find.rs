@@ -250,6 +250,9 @@ impl Taken {
         let mut keys: BTreeSet<RecordKey> = BTreeSet::new();
         for (index, found) in indexes.iter().zip(findings) {
             keys.insert(items[*index].key.clone());
+            if let Some(Decision::Link { other }) = &items[*index].decision {
+                keys.insert(RecordKey::new(&sync.id, side.other(), other));
+            }
             let there = found
                 .naming_us
                 .iter()
@@ -341,7 +344,7 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
         item.end = Some(End::Defer(wait));
         return;
     }
-    if follow_person(engine, item, &source) {
+    if follow_person(engine, item, &source, taken) {
         return;
     }
     let there = |record: &Observed| RecordKey::new(&item.sync.id, item.other(), &record.id);
@@ -477,14 +480,25 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
 }
 
 /// A person's word comes before every rule. Returns whether it says everything.
-fn follow_person(engine: &Engine, item: &mut Item, source: &Observed) -> bool {
+fn follow_person(engine: &Engine, item: &mut Item, source: &Observed, taken: &Taken) -> bool {
     match item.decision.clone() {
-        Some(Decision::Link { other }) => link(item, &other, Reason::LinkedByPerson, "a person said so"),
+        Some(Decision::Link { other }) => {
+            let key = RecordKey::new(&item.sync.id, item.other(), &other);
+            if taken.linked.contains_key(&key) {
+                let sentence = format!("a person linked it to {other}, which belongs to another record by now");
+                item.park(engine, Reason::ParkedAmbiguous, sentence, vec![key]);
+            } else if taken.intended.contains(&key) {
+                item.end = Some(End::Defer(engine.timings.defer_min * 4));
+            } else {
+                link(item, &other, Reason::LinkedByPerson, "a person said so");
+            }
+        }
         Some(Decision::Create) => {}
         Some(Decision::Ignore) => {
             let sentence = "a person has set it aside for good; `seamless review again` takes that back";
             item.park(engine, Reason::Ignored, sentence.to_owned(), Vec::new());
         }
+        Some(Decision::Unlinked) if engine.mistakes.has(Mistake::UnlinkedRelinked) => return false,
         Some(Decision::Unlinked) => {
             let sentence =
                 "a person has unlinked it; say with `seamless review` what it is: link, create or ignore";

@@ -23,6 +23,7 @@ use super::apply::{Applier, Gate};
 use super::engine::{Engine, System};
 use super::intake::{PollStep, Poller};
 use super::ledger::Reason;
+use super::mistakes::Mistake;
 use super::state::{ClaimHolder, Hint, Link, RecordKey, Rows, Track, TrackState, hint_row};
 use super::write_back::WriteBacker;
 use crate::contract::{Expect, RowKey, Scan, Side, Table};
@@ -70,15 +71,18 @@ impl Rehearsal {
             .iter()
             .map(|(name, system)| (name.clone(), Rehearsed::new(system.clone(), engine.clock.clone())))
             .collect();
-        let on_paper = |system: &Arc<Rehearsed>| System {
-            source: system.clone(),
-            target: system.clone(),
+        let on_paper = |name: &SystemId, system: &Arc<Rehearsed>| match engine.systems.get(name) {
+            Some(real) if engine.mistakes.has(Mistake::RehearsalForReal) => real.clone(),
+            _ => System {
+                source: system.clone(),
+                target: system.clone(),
+            },
         };
         // All first-merge overwrites are shown, whether a person has accepted them or not; the plan counts them.
         let rehearsing = Engine {
             systems: systems
                 .iter()
-                .map(|(name, system)| (name.clone(), on_paper(system)))
+                .map(|(name, system)| (name.clone(), on_paper(name, system)))
                 .collect(),
             store: Arc::new(Overlay::new(engine.store.clone())),
             bus: Arc::new(MemoryBus::new(engine.clock.clone())),
