@@ -163,7 +163,12 @@ impl Engine {
     }
 
     /// A mapping that was in force once.
-    async fn mapping(&self, sync: &SyncId, side: Side, version: u64) -> Result<Option<Arc<SideMapping>>> {
+    pub(super) async fn mapping(
+        &self,
+        sync: &SyncId,
+        side: Side,
+        version: u64,
+    ) -> Result<Option<Arc<SideMapping>>> {
         let key = mapping_row(sync, side, version);
         let row = self.store.get(std::slice::from_ref(&key)).await?.remove(0);
         row.map(|row| Rows::plain(&key, &row).map(Arc::new)).transpose()

@@ -182,6 +182,9 @@ pub struct Intent {
     pub claims: Vec<String>,
     /// Messages to mark as settled when it resolves.
     pub messages: Vec<MessageId>,
+    /// Mapping versions that the plan is written under.
+    #[serde(default)]
+    pub mapping: [u64; 2],
     /// Blocked fields of the plan.
     #[serde(default)]
     pub blocked: BTreeMap<String, String>,

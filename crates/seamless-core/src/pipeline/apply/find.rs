@@ -485,7 +485,8 @@ fn follow_person(engine: &Engine, item: &mut Item, source: &Observed, taken: &Ta
         Some(Decision::Link { other }) => {
             let key = RecordKey::new(&item.sync.id, item.other(), &other);
             if taken.linked.contains_key(&key) {
-                let sentence = format!("a person linked it to {other}, which belongs to another record by now");
+                let sentence =
+                    format!("a person linked it to {other}, which belongs to another record by now");
                 item.park(engine, Reason::ParkedAmbiguous, sentence, vec![key]);
             } else if taken.intended.contains(&key) {
                 item.end = Some(End::Defer(engine.timings.defer_min * 4));

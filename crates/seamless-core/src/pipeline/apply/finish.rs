@@ -36,6 +36,8 @@ pub(crate) struct Landing {
     pub(crate) pair: Pair,
     pub(crate) pair_expect: Expect,
     pub(crate) new_link: Option<(Reason, String)>,
+    /// Mapping versions that the halves are written under.
+    pub(crate) mapping: [u64; 2],
     pub(crate) hint_target: bool,
     /// Records to be taken in although they are left out.
     pub(crate) pulls: Vec<RecordKey>,
@@ -238,7 +240,7 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
         blocked: landing.blocked,
         ..landing.pair
     };
-    pair.mapping = versions(&sync);
+    pair.mapping = landing.mapping;
     pair.decided[s] = Some(landing.source_content);
     pair.decided[t] = None;
     let mut hint = landing.hint_target;
@@ -332,7 +334,7 @@ fn halves_changed(before: &Pair, after: &Pair, side: usize) -> bool {
     })
 }
 
-fn versions(sync: &SyncSpec) -> [u64; 2] {
+pub(super) fn versions(sync: &SyncSpec) -> [u64; 2] {
     [sync.sides[0].mapping_version(), sync.sides[1].mapping_version()]
 }
 

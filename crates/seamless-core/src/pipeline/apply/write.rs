@@ -135,6 +135,7 @@ fn prepare(engine: &Engine, item: &Item, index: usize) -> Result<Job> {
         made,
         claims: item.held.versions.keys().cloned().collect(),
         messages: item.deliveries.iter().map(|(_, id)| id.clone()).collect(),
+        mapping: super::finish::versions(&item.sync),
         blocked: item.merge.blocked.clone(),
         pending: BTreeMap::new(),
     };
@@ -452,6 +453,7 @@ fn landing(engine: &Engine, item: &Item, job: Job, id: RecordId, readback: Optio
         } else {
             item.new_link.clone()
         },
+        mapping: job.intent.mapping,
         hint_target: item.merge.hint_target,
         pulls: item.pulls.clone(),
         first_merge: item.merge.first_merge_overwrites(),
