@@ -40,6 +40,10 @@ pub struct Config {
     pub tickets: usize,
     /// Number of opportunities seeded in Autotask.
     pub opportunities: usize,
+    /// Number of tickets seeded in the CRM, on its accounts.
+    pub crm_tickets: usize,
+    /// Number of opportunities seeded in the CRM.
+    pub crm_opportunities: usize,
     /// Autotask API user.
     pub autotask_user: String,
     /// Autotask API secret.
@@ -81,6 +85,8 @@ impl Default for Config {
             mess: true,
             tickets: 0,
             opportunities: 0,
+            crm_tickets: 0,
+            crm_opportunities: 0,
             autotask_user: "integration@example.test".into(),
             autotask_secret: "sandbox-secret".into(),
             integration_code: "SANDBOX".into(),

@@ -16,6 +16,12 @@ pub(crate) struct SandboxArgs {
     /// Accounts and contacts to start with, counted over both systems.
     #[arg(long, default_value_t = 1000)]
     records: usize,
+    /// Tickets in the CRM, on its accounts.
+    #[arg(long, default_value_t = 100)]
+    tickets: usize,
+    /// Opportunities in the CRM, on its accounts.
+    #[arg(long, default_value_t = 50)]
+    opportunities: usize,
     /// Seed of the data and of every random decision: the same seed gives the same records.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -56,6 +62,8 @@ pub(crate) async fn run(args: &SandboxArgs, output: &Output) -> anyhow::Result<E
     let config = Config {
         seed: args.seed,
         records: args.records,
+        crm_tickets: args.tickets,
+        crm_opportunities: args.opportunities,
         autotask_port: args.autotask_port,
         crm_port: args.crm_port,
         admin_port: args.admin_port,

@@ -1,6 +1,6 @@
 //! Opportunity: Autotask `Opportunities`.
 
-use seamless_core::mapping::{Compare, FieldKind, FieldMapping, OptionMap};
+use seamless_core::mapping::{Compare, FieldKind, FieldMapping, OptionMap, TODAY};
 
 use crate::autotask::{AutotaskDefaults, person, reference};
 use crate::canonical::{Entity, Field};
@@ -10,7 +10,8 @@ pub(crate) fn entity() -> Entity {
         Field::text("title"),
         Field::text("description"),
         Field::reference("account", "account", true),
-        Field::reference("contact", "contact", false),
+        Field::contact_or_email(),
+        Field::text("contact_email").compare(Compare::IgnoreCase),
         Field::choice("owner").compare(Compare::IgnoreCase),
         Field::choice("stage"),
         Field::choice("status"),
@@ -67,7 +68,14 @@ pub(crate) fn autotask(defaults: &AutotaskDefaults) -> Vec<(&'static str, FieldM
             FieldMapping::new("amount", FieldKind::Decimal).required(),
         ),
         ("closed_date", date("closedDate")),
-        ("start_date", date("startDate").required()),
+        // The source's day of creation, else the day of the create; never after the projected close date, which Autotask refuses.
+        (
+            "start_date",
+            date("startDate")
+                .required()
+                .default_from(&["created_at", TODAY])
+                .not_after("projected_close_date"),
+        ),
         ("cost", cost),
         ("use_quote_totals", totals),
         (

@@ -91,6 +91,8 @@ pub(crate) static TICKET_SOURCE: &[Pick] = &[
     on("8", "Monitoring Alert"),
 ];
 pub(crate) static TICKET_CATEGORY: &[Pick] = &[on("3", "Standard"), on("2", "AEM Alert"), off("9", "Legacy")];
+/// Level I Support.
+pub(crate) const SUPPORT_QUEUE: i64 = 29_682_833;
 pub(crate) static QUEUE: &[Pick] = &[
     on("29682833", "Level I Support"),
     on("29682969", "Level II Support"),

@@ -3,6 +3,7 @@
 mod people;
 mod rows;
 mod words;
+mod work;
 
 use crate::rng::Rng;
 use crate::world::World;
@@ -53,6 +54,13 @@ pub(crate) fn fill(w: &mut World) {
     }
     for i in 0..w.config.opportunities {
         rows::opportunity(w, &mut rng, i, &at_ids);
+    }
+    let crm_homes: Vec<i64> = homes.iter().filter_map(|h| h.crm).collect();
+    for i in 0..w.config.crm_tickets {
+        work::ticket(w, &mut rng, i, &crm_homes, mess);
+    }
+    for i in 0..w.config.crm_opportunities {
+        work::opportunity(w, &mut rng, i, &crm_homes, mess);
     }
     w.rng = rng;
 }

@@ -8,7 +8,7 @@ use crate::value::Value;
 use crate::world::World;
 use crate::{Entity, System};
 
-const DAY_MS: i64 = 86_400_000;
+pub(super) const DAY_MS: i64 = 86_400_000;
 static CRM_TYPES: [&str; 7] = [
     "customer",
     "lead",
@@ -20,7 +20,7 @@ static CRM_TYPES: [&str; 7] = [
 ];
 static AT_TYPES: [i64; 7] = [1, 2, 3, 4, 6, 7, 8];
 
-struct Writer<'a> {
+pub(super) struct Writer<'a> {
     w: &'a mut World,
     system: System,
     entity: Entity,
@@ -28,7 +28,7 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(w: &'a mut World, system: System, entity: Entity) -> Self {
+    pub(super) fn new(w: &'a mut World, system: System, entity: Entity) -> Self {
         let id = w.table_mut(system, entity).take_id();
         Self::with_id(w, system, entity, id)
     }
@@ -44,14 +44,14 @@ impl<'a> Writer<'a> {
         writer
     }
 
-    fn set(&mut self, name: &str, value: Value) {
+    pub(super) fn set(&mut self, name: &str, value: Value) {
         if let Some(field) = self.w.table(self.system, self.entity).schema.find(name) {
             self.rec.set(field, value);
         }
     }
 
     /// A text; an empty one becomes null or "", as it happens in both systems.
-    fn text(&mut self, rng: &mut Rng, name: &str, value: &str) {
+    pub(super) fn text(&mut self, rng: &mut Rng, name: &str, value: &str) {
         let value = match value {
             "" if rng.chance(0.5) => Value::Null,
             text => Value::text(text),
@@ -60,7 +60,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Stamps from the last three years, the newest a day old.
-    fn stamps(&mut self, rng: &mut Rng, stampless: bool) {
+    pub(super) fn stamps(&mut self, rng: &mut Rng, stampless: bool) {
         let now = self.w.now();
         let created = now - DAY_MS - rng.below(3 * 365 * 86_400) as i64 * 1000 - rng.below(1000) as i64;
         let span = ((now - DAY_MS - created) / 1000).max(1) as usize;
@@ -81,7 +81,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn done(self) -> i64 {
+    pub(super) fn done(self) -> i64 {
         let id = self.rec.id;
         self.w.table_mut(self.system, self.entity).insert(self.rec);
         id

@@ -12,6 +12,11 @@ enum How {
     Email,
     Flag,
     CompanyType,
+    TicketStatus,
+    DealStage,
+    DealStatus,
+    Amount,
+    Day,
 }
 
 /// One pair of corresponding fields.
@@ -65,6 +70,15 @@ static ROWS: &[(Entity, &str, &str, &str, How)] = &[
     (Entity::Contact, "phone", "phone", "phone", How::Text),
     (Entity::Contact, "mobile", "mobilePhone", "mobile", How::Text),
     (Entity::Contact, "active", "isActive", "active", How::Flag),
+    (Entity::Ticket, "subject", "title", "subject", How::Text),
+    (Entity::Ticket, "text", "description", "body", How::Text),
+    (Entity::Ticket, "status", "status", "status", How::TicketStatus),
+    (Entity::Opportunity, "title", "title", "title", How::Text),
+    (Entity::Opportunity, "description", "description", "description", How::Text),
+    (Entity::Opportunity, "stage", "stage", "stage", How::DealStage),
+    (Entity::Opportunity, "status", "status", "status", How::DealStatus),
+    (Entity::Opportunity, "amount", "amount", "amount", How::Amount),
+    (Entity::Opportunity, "close date", "projectedCloseDate", "projected_close_date", How::Day),
 ];
 
 /// Autotask `companyType` and the CRM's word for it.
@@ -76,6 +90,32 @@ static TYPES: &[(i64, &str)] = &[
     (6, "cancelled"),
     (7, "vendor"),
     (8, "partner"),
+];
+
+/// Ticket statuses; what is not here counts as 8 (In Progress), and as `open`.
+static TICKET_STATUSES: &[(i64, &str)] = &[
+    (1, "new"),
+    (5, "solved"),
+    (7, "waiting"),
+    (8, "open"),
+    (10, "scheduled"),
+    (11, "escalated"),
+];
+static DEAL_STAGES: &[(i64, &str)] = &[
+    (29_682_769, "lead"),
+    (29_682_770, "contacted"),
+    (29_682_771, "qualified"),
+    (29_682_772, "proposal"),
+    (29_682_773, "contract"),
+    (29_682_774, "won"),
+];
+/// What is not here is written as 1 (Active).
+static DEAL_STATUSES: &[(i64, &str)] = &[
+    (0, "not_ready"),
+    (1, "active"),
+    (2, "lost"),
+    (3, "closed"),
+    (4, "implemented"),
 ];
 
 /// The correspondence table, resolved against the live schemas.
@@ -102,6 +142,15 @@ pub(crate) fn table(at: &[Table], crm: &[Table]) -> Vec<Correspondence> {
         .collect()
 }
 
+/// The calendar day of a date or moment.
+fn day(value: &Value) -> Option<i64> {
+    const DAY_MS: i64 = 86_400_000;
+    match value {
+        Value::Time(ms) => Some(ms.div_euclid(DAY_MS)),
+        _ => None,
+    }
+}
+
 impl Correspondence {
     fn side(&self, system: System) -> &Side {
         &self.sides[system as usize]
@@ -119,20 +168,43 @@ impl Correspondence {
                 (a, b) if a == b => Fit::Equal,
                 _ => Fit::Differs,
             },
-            How::CompanyType => self.fit_type(system, value, image),
+            How::CompanyType => self.fit_option(system, value, image, TYPES, None),
+            How::TicketStatus => self.fit_option(system, value, image, TICKET_STATUSES, Some((8, "open"))),
+            How::DealStage => self.fit_option(system, value, image, DEAL_STAGES, None),
+            How::DealStatus => self.fit_option(system, value, image, DEAL_STATUSES, Some((1, "active"))),
+            How::Amount => match (value.is_blank(), value.same(image)) {
+                (_, true) => Fit::Equal,
+                (true, _) => Fit::Unsyncable("empty, but required on the other side"),
+                _ => Fit::Differs,
+            },
+            How::Day => match (value.is_blank(), day(value) == day(image)) {
+                (_, true) => Fit::Equal,
+                (true, _) => Fit::Unsyncable("empty, but required on the other side"),
+                _ => Fit::Differs,
+            },
             How::Text | How::Email => self.fit_text(system, value, image),
         }
     }
 
-    fn fit_type(&self, system: System, value: &Value, image: &Value) -> Fit {
+    fn fit_option(
+        &self,
+        system: System,
+        value: &Value,
+        image: &Value,
+        pairs: &[(i64, &str)],
+        fallback: Option<(i64, &str)>,
+    ) -> Fit {
+        let fallback = fallback.filter(|_| !value.is_blank());
         let wanted = match system {
-            System::Autotask => TYPES
+            System::Autotask => pairs
                 .iter()
                 .find(|(n, _)| value.as_int() == Some(*n))
+                .or(fallback.as_ref())
                 .map(|(_, t)| Value::text(t)),
-            System::Crm => TYPES
+            System::Crm => pairs
                 .iter()
                 .find(|(_, t)| value.as_str() == *t)
+                .or(fallback.as_ref())
                 .map(|(n, _)| Value::Int(*n)),
         };
         match wanted {

@@ -184,7 +184,10 @@ impl World {
             let Some(c) = self.truth.of(edit.system, edit.entity, edit.field) else {
                 continue;
             };
-            if self.table(edit.system, edit.entity).get(edit.id).is_none() {
+            let one_way = matches!(edit.entity, Entity::Ticket | Entity::Opportunity);
+            let target = one_way && edit.system == System::Autotask;
+            if target || self.table(edit.system, edit.entity).get(edit.id).is_none() {
+                // Tickets and opportunities go one way, from the CRM: what is typed over in Autotask is nobody's to carry.
                 continue;
             }
             let Some(other) = self.counterpart(edit.system, edit.entity, edit.id) else {

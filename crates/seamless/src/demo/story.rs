@@ -24,11 +24,13 @@ pub(crate) struct Scene {
     before: Vec<[Json; 2]>,
     /// What people typed, by watch and system, in order.
     typed: Vec<[Vec<Json>; 2]>,
-    /// What both sides should hold in the end, by watch.
-    wanted: Vec<Json>,
+    /// What the two sides should hold in the end, by watch and system.
+    wanted: Vec<[Json; 2]>,
     /// How it is meant to end, in people's words.
     outcome: &'static str,
     decisions_before: usize,
+    /// The record is not to be carried over, but set aside.
+    aside: bool,
 }
 
 /// A scene's end, for the table and for `--json`.
@@ -92,6 +94,22 @@ const LAST_NAME: Watch = Watch {
 const MOBILE: Watch = Watch {
     label: "mobile",
     native: ["mobilePhone", "mobile"],
+};
+const SUBJECT: Watch = Watch {
+    label: "subject",
+    native: ["title", "subject"],
+};
+const STATUS: Watch = Watch {
+    label: "status",
+    native: ["status", "status"],
+};
+const TITLE: Watch = Watch {
+    label: "title",
+    native: ["title", "title"],
+};
+const AMOUNT: Watch = Watch {
+    label: "amount",
+    native: ["amount", "amount"],
 };
 const EMAIL: Watch = Watch {
     label: "e-mail",
@@ -184,8 +202,14 @@ pub(crate) async fn people_at_work(simulators: &Simulators, host: &Host) -> anyh
     }
     scenes.push(stage.twins().await?);
     scenes.extend(stage.newcomer().await?);
+    if let Some([_, account]) = accounts.next() {
+        scenes.extend(stage.work(&account).await?);
+    }
     Ok(scenes)
 }
+
+/// A scene's record is not to be carried over, but set aside with this reason.
+const ASIDE: &str = "parked_required";
 
 /// What became of it.
 pub(crate) async fn tell(
@@ -209,7 +233,7 @@ struct Stage<'a> {
 /// Records looked through for pairs that can play a part.
 const CASTING_MAX: usize = 1_000;
 /// Pairs a story needs at most.
-const CAST: usize = 6;
+const CAST: usize = 7;
 
 impl Stage<'_> {
     /// Pairs of linked records that have something in the fields the scenes play with.
@@ -269,12 +293,16 @@ impl Stage<'_> {
             title,
             entity,
             typed: vec![[Vec::new(), Vec::new()]; watches.len()],
-            wanted: before.iter().map(|pair| pair[AUTOTASK].clone()).collect(),
+            wanted: before
+                .iter()
+                .map(|pair| [0, 1].map(|_| pair[AUTOTASK].clone()))
+                .collect(),
             ids: pair.map(Some),
             before,
             watches,
             outcome: "",
             decisions_before: decisions,
+            aside: false,
         })
     }
 
@@ -287,7 +315,7 @@ impl Stage<'_> {
             .edit(SYSTEMS[system], scene.entity, &id, field, &value)
             .await?;
         scene.typed[watch][system].push(value.clone());
-        scene.wanted[watch] = value;
+        scene.wanted[watch] = [value.clone(), value];
         Ok(())
     }
 
@@ -312,14 +340,13 @@ impl Stage<'_> {
                 [Json::Null, json!("https://twinpines.example")],
             ],
             typed: vec![[Vec::new(), Vec::new()]; 3],
-            wanted: vec![
-                json!("Twin Pines Dairy"),
-                json!("518-555-0177"),
-                json!("https://twinpines.example"),
-            ],
+            wanted: ["Twin Pines Dairy", "518-555-0177", "https://twinpines.example"]
+                .map(|text| [json!(text), json!(text)])
+                .into(),
             watches: vec![NAME, PHONE, WEBSITE],
             outcome: "recognised by name and postal code: linked, not created twice, and each fills the other's gaps",
             decisions_before: 0,
+            aside: false,
         })
     }
 
@@ -338,9 +365,10 @@ impl Stage<'_> {
             watches,
             before: vec![[Json::Null, json!(entered)]],
             typed: vec![[Vec::new(), Vec::new()]],
-            wanted: vec![json!(entered)],
+            wanted: vec![[json!(entered), json!(entered)]],
             outcome,
             decisions_before: 0,
+            aside: false,
         };
         let made = "created in Autotask, once, and each knows the other's id";
         let after = "waited for its account, then created below it";
@@ -361,6 +389,93 @@ impl Stage<'_> {
                 "amara@brightwater.example",
                 after,
             ),
+        ])
+    }
+}
+
+impl Stage<'_> {
+    /// Tickets and opportunities, entered in the CRM.
+    async fn work(&self, account: &str) -> anyhow::Result<Vec<Scene>> {
+        let contact = json!({
+            "account_id": account, "first_name": "Noor", "last_name": "Haddad", "email": "noor.haddad@demo.example",
+        });
+        self.simulators.create("crm", "contact", &contact).await?;
+        let ticket = json!({
+            "account_id": account, "contact_email": "Noor.Haddad@demo.example", "subject": "Scanner sends to nobody",
+            "status": "snoozed", "priority": "high", "due_at": "2027-01-15T09:00:00Z", "assignee_email": "ann@msp.example",
+        });
+        let long = format!("Replace every screen {}", "in every meeting room ".repeat(6));
+        let deal = json!({
+            "account_id": account, "title": long.trim(), "amount": 123_456.78, "probability": 40, "status": "parked",
+            "stage": "proposal", "projected_close_date": "2027-03-31",
+        });
+        let hopeful = json!({
+            "account_id": account, "title": "Something with the cloud", "probability": 5, "status": "active", "stage": "lead",
+            "projected_close_date": "2027-06-30",
+        });
+        let cut: String = long.chars().take(128).collect();
+        let scene = |title,
+                     entity,
+                     id,
+                     watches: Vec<Watch>,
+                     before: Vec<[Json; 2]>,
+                     wanted: Vec<[Json; 2]>,
+                     outcome| Scene {
+            title,
+            entity,
+            ids: [None, Some(id)],
+            typed: vec![[Vec::new(), Vec::new()]; watches.len()],
+            watches,
+            before,
+            wanted,
+            outcome,
+            decisions_before: 0,
+            aside: false,
+        };
+        let entered = |value: Json| [Json::Null, value];
+        let ticket = self.simulators.create("crm", "ticket", &ticket).await?;
+        let deal = self.simulators.create("crm", "opportunity", &deal).await?;
+        let hopeful = self.simulators.create("crm", "opportunity", &hopeful).await?;
+        Ok(vec![
+            scene(
+                "A ticket of somebody who is known by e-mail only, in a status that Autotask does not have",
+                "ticket",
+                ticket,
+                vec![SUBJECT, STATUS],
+                vec![
+                    entered(json!("Scanner sends to nobody")),
+                    entered(json!("snoozed")),
+                ],
+                vec![
+                    [json!("Scanner sends to nobody"), json!("Scanner sends to nobody")],
+                    [json!(8), json!("snoozed")],
+                ],
+                "the contact is found by address within the account; the status becomes In Progress (8) there and stays as it is here",
+            ),
+            scene(
+                "An opportunity with a title longer than Autotask takes",
+                "opportunity",
+                deal,
+                vec![TITLE, AMOUNT],
+                vec![entered(json!(long.trim())), entered(json!(123_456.78))],
+                vec![
+                    [json!(cut.trim()), json!(long.trim())],
+                    [json!(123_456.78), json!(123_456.78)],
+                ],
+                "cut there, whole here, for good: what is lost on the way is no edit",
+            ),
+            Scene {
+                aside: true,
+                ..scene(
+                    "An opportunity without an amount, which Autotask insists on",
+                    "opportunity",
+                    hopeful,
+                    vec![TITLE],
+                    vec![entered(json!("Something with the cloud"))],
+                    vec![[Json::Null, json!("Something with the cloud")]],
+                    "set aside with the reason, until somebody fills it in",
+                )
+            },
         ])
     }
 }
@@ -394,13 +509,19 @@ impl Scene {
             [there, here]
         };
         let after: Vec<[Json; 2]> = self.watches.iter().map(|watch| watch.values(&records)).collect();
-        let as_wanted = after
-            .iter()
-            .zip(&self.wanted)
-            .all(|(after, wanted)| after.iter().all(|value| same(value, wanted)));
+        let as_wanted = after.iter().zip(&self.wanted).all(|(after, wanted)| {
+            after
+                .iter()
+                .zip(wanted)
+                .all(|(value, wanted)| same(value, wanted))
+        });
         let explanation = host
             .explain(self.entity, &format!("{}:{id}", SYSTEMS[known]))
             .await?;
+        let set_aside = explanation
+            .parked
+            .as_ref()
+            .is_some_and(|parked| parked.reason == ASIDE);
         let fields = self.watches.iter().zip(&self.before).zip(after).zip(&self.typed);
         Ok(Told {
             title: self.title.to_owned(),
@@ -422,7 +543,12 @@ impl Scene {
                     }
                 })
                 .collect(),
-            as_promised: paired && as_wanted,
+            as_promised: as_wanted
+                && if self.aside {
+                    set_aside && other.is_none()
+                } else {
+                    paired
+                },
             outcome: self.outcome.to_owned(),
             why: explanation
                 .decisions

@@ -4,10 +4,12 @@ use seamless_host::RunSummary;
 use serde_json::Value as Json;
 
 use super::outcome::Outcome;
+use super::simulators::work_of;
 use super::story::{Change, Told, ToldField};
 use crate::output::{Output, Tone, clean, table};
 
 pub(crate) fn opening(records: usize, config: &Json, output: &Output) -> String {
+    let (tickets, opportunities) = work_of(records);
     let text = |path: &str| {
         config
             .pointer(path)
@@ -16,7 +18,7 @@ pub(crate) fn opening(records: usize, config: &Json, output: &Output) -> String 
             .to_owned()
     };
     format!(
-        "{}\n  Two systems that have never met: Autotask ({}) and a small CRM ({}),\n  {records} accounts and contacts between them, some in both, all as messy as real ones. Both are simulated.\n\n",
+        "{}\n  Two systems that have never met: Autotask ({}) and a small CRM ({}),\n  {records} accounts and contacts between them, some in both, {tickets} tickets and {opportunities} opportunities in the CRM,\n  all as messy as real ones. Both are simulated.\n\n",
         output.paint(Tone::Head, "The stage"),
         text("/autotask/url"),
         text("/crm/url"),
@@ -27,7 +29,10 @@ pub(crate) fn first_load(run: &RunSummary, output: &Output) -> String {
     let count = |name: &str| run.counter(name);
     let mut text = format!(
         "{}\n  {} records read, {} created on the other side, {} pairs linked; {:.1} s\n",
-        output.paint(Tone::Head, "1  First load, both ways"),
+        output.paint(
+            Tone::Head,
+            "1  First load: accounts and contacts both ways, tickets and opportunities into Autotask"
+        ),
         count("read"),
         count("created"),
         run.linked,
