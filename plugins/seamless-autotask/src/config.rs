@@ -27,6 +27,9 @@ pub struct AutotaskSettings {
     pub allow_private_network: bool,
     /// Calls at once for each endpoint, 1 to 3. Default 2: Autotask allows 3, and frees a slot a little after its answer.
     pub concurrency_per_endpoint: usize,
+    /// Calls of a rolling hour that all integrations of the tenant together may make. Default 10,000, the vendor's limit; less keeps more of it
+    /// for others. Autotask's own word counts where it is lower.
+    pub hourly_requests: u64,
     /// Calls a second over all endpoints. Default none. The hourly limit of 10,000 is shared by all integrations of a tenant.
     pub requests_per_second: Option<f64>,
     /// Longest whole call, in seconds. Default 330: Autotask gives up by itself after 300.
@@ -67,6 +70,7 @@ impl Default for AutotaskSettings {
             default_company_type: None,
             allow_private_network: false,
             concurrency_per_endpoint: 2,
+            hourly_requests: 10_000,
             requests_per_second: None,
             timeout_secs: 330,
             settle_after_secs: 330,
@@ -94,6 +98,11 @@ impl AutotaskSettings {
         if !(1..=3).contains(&parsed.concurrency_per_endpoint) {
             return Err(Error::config(
                 "autotask setting 'concurrency_per_endpoint' must be 1, 2 or 3",
+            ));
+        }
+        if !(100..=1_000_000).contains(&parsed.hourly_requests) {
+            return Err(Error::config(
+                "autotask setting 'hourly_requests' must be at least 100",
             ));
         }
         if !(1..=500).contains(&parsed.page_size) {

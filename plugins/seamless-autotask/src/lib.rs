@@ -1,13 +1,16 @@
 #![doc = include_str!("../README.md")]
 
+mod budget;
 mod client;
 mod config;
 mod countries;
 mod entity;
 mod error;
 mod find;
+mod gate;
 mod metadata;
 mod plugin;
+mod query;
 mod read;
 mod record;
 mod udf_in;

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use seamless_core::mapping::SideMapping;
 use seamless_core::{
     Capabilities, EntityInfo, EntityName, ExternalKey, ListRequest, Lookup, NativeRecord, OpenContext, Page,
-    PluginInfo, Reader, RecordId, Result, Source, SourcePlugin, Target, TargetPlugin, Write, Written,
+    PluginInfo, Priority, Reader, RecordId, Result, Source, SourcePlugin, Target, TargetPlugin, Usage, Write,
+    Written,
 };
 
 use crate::client::Client;
@@ -99,6 +100,14 @@ impl Reader for Connector {
             .get("Companies", "Companies/entityInformation")
             .await
             .map(drop)
+    }
+
+    fn set_priority(&self, priority: Priority) {
+        self.0.gate.set_priority(priority);
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        Some(self.0.gate.usage())
     }
 }
 

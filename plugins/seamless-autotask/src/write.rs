@@ -35,15 +35,9 @@ impl Client {
             .prepare(write)
             .await
             .map_err(|e| in_entity(read_only(e), &write.entity))?;
-        let request = || {
-            call.request
-                .clone()
-                .send_by(write.send_by)
-                .writes()
-                .endpoint(call.entity.write_endpoint())
-        };
+        let request = || call.request.clone().send_by(write.send_by).writes();
         let response = self
-            .call(request)
+            .call(call.entity.write_purpose(), request)
             .await
             .map_err(|e| in_entity(e, call.entity.name))?;
         let unconfirmed = |text: &str| {
