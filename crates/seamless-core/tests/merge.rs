@@ -1,6 +1,7 @@
 //! The merge, case by case: what each side held, what it holds now, and what follows (R3, R4).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use seamless_core::mapping::{FieldMapping, Observed, SideMapping};
 use seamless_core::pipeline::{
@@ -198,6 +199,9 @@ fn check(case: &Case) {
         target: Some(&observed(case.now.0)),
         base: base.as_ref(),
         references: &BTreeMap::new(),
+        seen: [None, None],
+        answers: &BTreeMap::new(),
+        newest_guard: Duration::ZERO,
         mistakes: Mistakes::none(),
     });
     let written = merged
@@ -259,5 +263,6 @@ fn sync(owner: Side, direction: Direction) -> SyncSpec {
         direction,
         owner,
         first_merge_accepted: true,
+        scope: Default::default(),
     }
 }

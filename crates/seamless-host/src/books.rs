@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use seamless_core::envelope::{Hasher, RowSeal, Sealer};
-use seamless_core::pipeline::{Counters, Engine, Mistakes, Rows, SyncSpec, System};
+use seamless_core::pipeline::{Counters, Engine, Mistakes, Rehearsal, Rows, SyncSpec, System};
 use seamless_core::{
     Bus, Clock, Error, ErrorKind, KeyProvider, Keyset, Random, Result, Row, RowKey, Scan, StateStore, SyncId,
     SystemId, Table,
@@ -31,6 +31,8 @@ pub(crate) struct Books {
     keys: Arc<Keyset>,
     /// The engine at work, for its counters.
     working: RwLock<Option<Arc<Engine>>>,
+    /// The rehearsal under way, for its counters.
+    rehearsal: RwLock<Option<Arc<Rehearsal>>>,
     /// What keeps workers from working, by worker.
     pub(crate) troubles: Mutex<BTreeMap<String, String>>,
 }
@@ -81,6 +83,7 @@ impl Books {
             seal: RowSeal::new(keys.clone(), random, identity),
             keys,
             working: RwLock::new(None),
+            rehearsal: RwLock::new(None),
             troubles: Mutex::default(),
         })
     }
@@ -122,6 +125,23 @@ impl Books {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Notes the rehearsal under way.
+    pub(crate) fn on_paper(&self, rehearsal: Option<Arc<Rehearsal>>) {
+        *self.rehearsal.write().unwrap_or_else(PoisonError::into_inner) = rehearsal;
+    }
+
+    /// Counters of the rehearsal under way, else of the engine at work.
+    pub(crate) fn counters(&self) -> BTreeMap<&'static str, u64> {
+        let rehearsal = self.rehearsal.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rehearsal) = &*rehearsal {
+            return rehearsal.counters().all().into_iter().collect();
+        }
+        let engine = self.working();
+        engine.map_or_else(BTreeMap::new, |engine| {
+            engine.counters.all().into_iter().collect()
+        })
     }
 
     /// The run is over.

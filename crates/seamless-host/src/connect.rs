@@ -30,13 +30,18 @@ impl Host {
         self.books.engine(syncs, self.systems.clone())
     }
 
-    /// After a lost store: links every pair of records that name each other, by sync. Writes nothing to the systems.
-    pub async fn rebuild_links(&self) -> Result<BTreeMap<String, Rebuilt>> {
+    /// Reaches every system and makes the engine; nothing is written.
+    pub(crate) async fn reach(&self) -> Result<Arc<Engine>> {
         let mut live = Live::new();
         for system in self.systems.keys() {
             live.extend(self.describe(system).await?);
         }
-        self.engine(&live, false)?.rebuild_links().await
+        self.engine(&live, false)
+    }
+
+    /// After a lost store: links every pair of records that name each other, by sync. Writes nothing to the systems.
+    pub async fn rebuild_links(&self) -> Result<BTreeMap<String, Rebuilt>> {
+        self.reach().await?.rebuild_links().await
     }
 
     fn spec(&self, plan: &SyncPlan, live: &Live, accepted: bool) -> SyncSpec {

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use seamless_core::envelope::RowSeal;
 use seamless_core::{Error, ErrorKind, Keyset, Result};
 
 use crate::config::{Config, KeySource};
@@ -36,6 +37,11 @@ pub fn generate(file: &Path) -> Result<()> {
 /// A new keyset as text, for the environment variable or a vault.
 pub fn generate_text() -> Result<String> {
     Ok(Keyset::generate(&OsRandom)?.to_json()?.to_string())
+}
+
+/// What seals a tenant's rows and plans.
+pub(crate) fn row_seal(config: &Config) -> Result<RowSeal> {
+    Ok(RowSeal::new(load(config)?, Arc::new(OsRandom), config.identity()))
 }
 
 /// The tenant's keyset.

@@ -31,7 +31,9 @@ mod connect;
 mod host;
 pub mod keys;
 mod live;
+mod plan;
 mod random;
+mod review;
 mod run;
 mod secret;
 mod socket;
@@ -42,10 +44,12 @@ pub use clock::SystemClock;
 pub use config::{Config, config_schema};
 pub use host::{Host, Plugins};
 pub use live::{LiveField, LiveSide, describe_live};
+pub use plan::{Applied, RefusedItem, load_plan, save_plan, tell_plan};
 pub use random::OsRandom;
+pub use review::{Word, export_links};
 pub use run::{Phase, Progress, RunMode, RunOptions, RunSummary, Silent, Snapshot};
-pub use socket::{Answer, Question, ask};
+pub use socket::{Answer, Question, Trouble, ask, ask_watched};
 pub use view::{
-    CursorStatus, Decision, DecisionField, Explanation, FieldState, ParkedRecord, QueueStatus, Status,
-    SyncStatus,
+    CursorStatus, Decision, DecisionField, Explanation, FieldOf, FieldState, Look, ParkedRecord, PlanCost,
+    PlanCounts, PlanField, PlanLine, PlanView, QueueStatus, ReviewView, Status, SyncStatus,
 };

@@ -2,12 +2,14 @@
 //!
 //! One JSON line each way. The socket lies in the data folder (0700) and is 0600 itself: who may read the data may ask.
 
+use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use seamless_core::pipeline::{Engine, Imported, Plan};
 use seamless_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -17,8 +19,11 @@ use tokio::task::JoinHandle;
 use crate::books::Books;
 use crate::build::plan_syncs;
 use crate::config::Config;
-use crate::host::Plugins;
-use crate::view::{Explanation, ParkedRecord, Status};
+use crate::host::{Host, Plugins};
+use crate::plan::Applied;
+use crate::review::Word;
+use crate::run::{Progress, Silent, Snapshot};
+use crate::view::{Explanation, ParkedRecord, ReviewView, Status};
 
 /// What can be asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,10 +43,55 @@ pub enum Question {
         /// At most this many.
         max: usize,
     },
+    /// What a run would do now.
+    Plan {},
+    /// Carry out a plan.
+    Apply {
+        /// The sealed plan.
+        file: PathBuf,
+    },
+    /// What waits for a person's word, and how the records in question look now.
+    Review {
+        /// At most this many.
+        max: usize,
+    },
+    /// A person's word on a record.
+    Decide {
+        /// The entity or sync.
+        entity: String,
+        /// `system:id`.
+        record: String,
+        /// What becomes of it.
+        word: Word,
+    },
+    /// Link the pairs in a file of comma-separated values.
+    ImportLinks {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+impl Question {
+    /// Whether the systems have to be asked, too.
+    fn needs_systems(&self) -> bool {
+        !matches!(
+            self,
+            Question::Status {} | Question::Explain { .. } | Question::Parked { .. }
+        )
+    }
+
+    /// How long a running host may take to answer.
+    fn wait(&self) -> Duration {
+        if self.needs_systems() {
+            Duration::from_secs(12 * 3_600)
+        } else {
+            Duration::from_secs(120)
+        }
+    }
 }
 
 /// What is answered.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// To [`Question::Status`].
@@ -50,13 +100,65 @@ pub enum Answer {
     Explanation(Box<Explanation>),
     /// To [`Question::Parked`].
     Parked(Vec<ParkedRecord>),
+    /// To [`Question::Plan`].
+    Plan(Box<Plan>),
+    /// To [`Question::Apply`].
+    Applied(Box<Applied>),
+    /// To [`Question::Review`].
+    Reviews(Vec<ReviewView>),
+    /// To [`Question::Decide`]: what was noted.
+    Noted(String),
+    /// To [`Question::ImportLinks`], by sync.
+    Imported(BTreeMap<String, Imported>),
     /// It could not be answered.
     Error {
-        /// Whether the question was about something that does not exist.
-        not_found: bool,
+        /// What sort of trouble it is.
+        kind: Trouble,
         /// What is wrong.
         message: String,
     },
+}
+
+/// What sort of trouble a running host had with a question: decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trouble {
+    /// What was asked about does not exist.
+    NotFound,
+    /// It was refused for safety, or because it cannot be done.
+    Refused,
+    /// What was sent, or the configuration, is not right.
+    Config,
+    /// A system did not answer as it should.
+    Remote,
+    /// Something else.
+    Other,
+}
+
+impl From<ErrorKind> for Trouble {
+    fn from(kind: ErrorKind) -> Trouble {
+        match kind {
+            ErrorKind::NotFound => Trouble::NotFound,
+            ErrorKind::Refused => Trouble::Refused,
+            ErrorKind::Config => Trouble::Config,
+            ErrorKind::Unavailable | ErrorKind::RateLimited | ErrorKind::Auth | ErrorKind::Protocol => {
+                Trouble::Remote
+            }
+            _ => Trouble::Other,
+        }
+    }
+}
+
+impl From<Trouble> for ErrorKind {
+    fn from(trouble: Trouble) -> ErrorKind {
+        match trouble {
+            Trouble::NotFound => ErrorKind::NotFound,
+            Trouble::Refused => ErrorKind::Refused,
+            Trouble::Config => ErrorKind::Config,
+            Trouble::Remote => ErrorKind::Unavailable,
+            Trouble::Other => ErrorKind::Storage,
+        }
+    }
 }
 
 const NAME: &str = "seamless.sock";
@@ -64,15 +166,27 @@ const NAME: &str = "seamless.sock";
 const QUESTION_BYTES_MAX: u64 = 64 << 10;
 /// Longest answer, in bytes.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
-/// How long an answer may take.
-const ANSWER_WAIT: Duration = Duration::from_secs(120);
 /// Questions answered at once.
 const CLIENTS_MAX: usize = 8;
 
-/// Asks the running host, or opens the data folder when none is running.
+/// Asks the running host, or opens the data folder (and the systems, where the question needs them) when none is running.
 pub async fn ask(config: &Config, plugins: &Plugins, question: &Question) -> Result<Answer> {
+    ask_watched(config, plugins, question, &Silent).await
+}
+
+/// As [`ask`], and tells how it goes, where no running host does the work.
+pub async fn ask_watched(
+    config: &Config,
+    plugins: &Plugins,
+    question: &Question,
+    progress: &dyn Progress,
+) -> Result<Answer> {
     if let Some(answer) = ask_running(&config.data_dir, question).await? {
         return answer.or_error();
+    }
+    if question.needs_systems() {
+        let host = Host::open(config.clone(), plugins.clone()).await?;
+        return host.answer(question, progress).await;
     }
     let plans = Arc::new(plan_syncs(config, plugins)?);
     match Books::open(config, plans).await {
@@ -91,14 +205,7 @@ pub async fn ask(config: &Config, plugins: &Plugins, question: &Question) -> Res
 impl Answer {
     fn or_error(self) -> Result<Answer> {
         match self {
-            Answer::Error { not_found, message } => {
-                let kind = if not_found {
-                    ErrorKind::NotFound
-                } else {
-                    ErrorKind::Storage
-                };
-                Err(Error::new(kind, message))
-            }
+            Answer::Error { kind, message } => Err(Error::new(kind.into(), message)),
             answer => Ok(answer),
         }
     }
@@ -201,11 +308,11 @@ async fn reply(mut stream: UnixStream, books: &Books) -> std::io::Result<()> {
             .answer(&question)
             .await
             .unwrap_or_else(|error| Answer::Error {
-                not_found: error.kind == ErrorKind::NotFound,
+                kind: error.kind.into(),
                 message: error.to_string(),
             }),
         Err(error) => Answer::Error {
-            not_found: true,
+            kind: Trouble::NotFound,
             message: format!("the question is not understood: {error}"),
         },
     };
@@ -233,7 +340,7 @@ async fn ask_running(data_dir: &Path, question: &Question) -> Result<Option<Answ
     stream.write_all(&json).await.map_err(lost)?;
     let mut line = String::new();
     let mut reader = BufReader::new(stream.take(ANSWER_BYTES_MAX));
-    let read = tokio::time::timeout(ANSWER_WAIT, reader.read_line(&mut line)).await;
+    let read = tokio::time::timeout(question.wait(), reader.read_line(&mut line)).await;
     read.map_err(|_| Error::unavailable("the running host did not answer in time"))?
         .map_err(lost)?;
     if line.is_empty() {
@@ -249,12 +356,49 @@ async fn ask_running(data_dir: &Path, question: &Question) -> Result<Option<Answ
 
 impl Books {
     async fn answer(&self, question: &Question) -> Result<Answer> {
+        let ready = || self.ready();
         Ok(match question {
             Question::Status {} => Answer::Status(Box::new(self.status().await?)),
             Question::Explain { entity, record } => {
                 Answer::Explanation(Box::new(self.explain(entity, record).await?))
             }
             Question::Parked { max } => Answer::Parked(self.parked(*max).await?),
+            Question::Plan {} => Answer::Plan(Box::new(self.rehearse(&ready()?).await?)),
+            Question::Apply { file } => Answer::Applied(Box::new(self.carry_out(&ready()?, file).await?)),
+            Question::Review { max } => Answer::Reviews(self.reviews(&*ready()?, *max).await?),
+            Question::Decide { entity, record, word } => {
+                Answer::Noted(self.decide(&*ready()?, entity, record, word).await?)
+            }
+            Question::ImportLinks { file } => Answer::Imported(self.import_links(&*ready()?, file).await?),
+        })
+    }
+
+    /// The engine, once the systems have been reached.
+    fn ready(&self) -> Result<Arc<Engine>> {
+        self.working().ok_or_else(|| {
+            Error::unavailable("the host has not reached its systems yet; ask again in a moment")
         })
     }
 }
+
+impl Host {
+    /// Reaches the systems and answers.
+    async fn answer(&self, question: &Question, progress: &dyn Progress) -> Result<Answer> {
+        let clock = self.books.clock.clone();
+        let answering = async {
+            self.reach().await?;
+            self.books.answer(question).await
+        };
+        tokio::pin!(answering);
+        loop {
+            tokio::select! {
+                biased;
+                answer = &mut answering => return answer,
+                () = clock.sleep(LOOK_EVERY) => progress.update(&Snapshot::of_counters(self.books.counters())),
+            }
+        }
+    }
+}
+
+/// Between two looks at the progress.
+const LOOK_EVERY: Duration = Duration::from_millis(250);

@@ -75,5 +75,5 @@ fn planted(name: Option<&String>) -> Mistakes {
     let found = Mistake::ALL
         .into_iter()
         .find(|mistake| format!("{mistake:?}") == *name);
-    Mistakes::plant(found.unwrap_or_else(|| panic!("no mistake {name}; there are {:?}", Mistake::ALL)))
+    Mistakes::plant(*found.unwrap_or_else(|| panic!("no mistake {name}; there are {:?}", Mistake::ALL)))
 }

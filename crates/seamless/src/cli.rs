@@ -89,6 +89,26 @@ pub(crate) enum Verb {
         #[arg(long)]
         accept: bool,
     },
+    /// Show what a run would do now, and why; changes nothing anywhere. Exit code 6 when there is something to do.
+    Plan {
+        /// Keep the plan in this file, encrypted, for `apply`.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Show at most this many records.
+        #[arg(long, value_name = "MAX", default_value_t = 100, global = true)]
+        records: usize,
+        /// Show a kept plan.
+        #[command(subcommand)]
+        show: Option<PlanShow>,
+    },
+    /// Carry out a plan: exactly what it says. What has changed on either side since then is refused, record by record.
+    Apply {
+        /// What `plan --out` wrote.
+        file: PathBuf,
+        /// The plan may overwrite more than 20 values that differ when records are first linked.
+        #[arg(long)]
+        accept: bool,
+    },
     /// Show where everything stands.
     Status {
         /// List records set aside and waiting, at most this many.
@@ -103,6 +123,15 @@ pub(crate) enum Verb {
         #[arg(value_name = "SYSTEM:ID")]
         record: String,
     },
+    /// Show what only a person can decide, records side by side; or decide it.
+    Review {
+        /// Show at most this many.
+        #[arg(long, value_name = "MAX", default_value_t = 20)]
+        records: usize,
+        /// Decide.
+        #[command(subcommand)]
+        word: Option<ReviewVerb>,
+    },
     /// Which records belong together.
     #[command(subcommand)]
     Links(Links),
@@ -115,11 +144,72 @@ pub(crate) enum Verb {
     Sandbox(crate::sandbox_cmd::SandboxArgs),
 }
 
+/// What to do with a plan.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PlanShow {
+    /// Show a kept plan.
+    Show {
+        /// What `plan --out` wrote.
+        file: PathBuf,
+    },
+}
+
 /// What to do with links.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Links {
     /// After a lost state store: link every pair of records that name each other. Writes nothing to the systems.
     Rebuild,
+    /// Print every pair as comma-separated values. No host may be running.
+    Export {
+        /// Write them to this file instead of stdout.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Link the pairs in a file (`sync,first,second`, as `export` writes it), where both records exist and neither is linked.
+    Import {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// A person's word on a record.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReviewVerb {
+    /// These two are the same: link them.
+    Link {
+        #[command(flatten)]
+        record: RecordArgs,
+        /// The record on the other side (`crm:A17`).
+        #[arg(value_name = "SYSTEM:ID")]
+        other: String,
+    },
+    /// It has no counterpart yet, whatever looks like it: create it on the other side.
+    Create(RecordArgs),
+    /// Leave it alone, for good.
+    Ignore(RecordArgs),
+    /// Forget what was said of it, and look at it again.
+    Again(RecordArgs),
+    /// It and its counterpart are not the same: take them apart. Both then wait for a word.
+    Unlink(RecordArgs),
+    /// Both sides changed a field: this system's value stands.
+    Take {
+        #[command(flatten)]
+        record: RecordArgs,
+        /// The canonical field (`phone`).
+        field: String,
+        /// The system whose value stands.
+        system: String,
+    },
+}
+
+/// Names a record.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RecordArgs {
+    /// The entity or sync (`account`).
+    pub(crate) entity: String,
+    /// The record (`autotask:17`).
+    #[arg(value_name = "SYSTEM:ID")]
+    pub(crate) record: String,
 }
 
 /// What to do with keys.

@@ -17,6 +17,8 @@ pub(crate) enum Exit {
     Refused = 3,
     /// Done, but a person has to decide something.
     Attention = 4,
+    /// A plan has changes.
+    Pending = 6,
 }
 
 /// For `--help`.
@@ -134,6 +136,7 @@ mod tests {
             Exit::Config,
             Exit::Refused,
             Exit::Attention,
+            Exit::Pending,
         ] {
             let line = format!("\n  {}  ", exit as u8);
             assert!(HELP.contains(&line), "{exit:?}");

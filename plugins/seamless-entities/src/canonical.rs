@@ -48,6 +48,7 @@ impl Field {
         field.spec.reference = Some(ReferenceSpec {
             entity: entity.into(),
             required,
+            outside: Default::default(),
         });
         field
     }

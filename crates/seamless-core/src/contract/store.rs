@@ -34,11 +34,15 @@ pub enum Table {
     WriteBack = 12,
     /// Re-created records to be searched for again.
     Suspect = 13,
+    /// What a person has decided about a record.
+    Decision = 14,
+    /// Pairs with conflicts that only a person can decide.
+    Asked = 15,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 13] = [
+    pub const ALL: [Table; 15] = [
         Table::Meta,
         Table::Cursor,
         Table::Track,
@@ -52,6 +56,8 @@ impl Table {
         Table::Ledger,
         Table::WriteBack,
         Table::Suspect,
+        Table::Decision,
+        Table::Asked,
     ];
 }
 

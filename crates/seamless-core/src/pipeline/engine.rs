@@ -63,6 +63,35 @@ fn first_merge_row(sync: &SyncId) -> RowKey {
 }
 
 impl Engine {
+    /// The same engine, for a person who has seen the first-merge overwrites (R4). Counts for itself.
+    pub(crate) fn accepting(&self) -> Engine {
+        let accepted = |sync: &Arc<SyncSpec>| {
+            Arc::new(SyncSpec {
+                first_merge_accepted: true,
+                ..SyncSpec::clone(sync)
+            })
+        };
+        Engine {
+            syncs: self
+                .syncs
+                .iter()
+                .map(|(id, sync)| (id.clone(), accepted(sync)))
+                .collect(),
+            systems: self.systems.clone(),
+            store: self.store.clone(),
+            bus: self.bus.clone(),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+            sealer: self.sealer.clone(),
+            rows: self.rows.clone(),
+            hasher: self.hasher.clone(),
+            timings: self.timings,
+            counters: Default::default(),
+            mistakes: self.mistakes,
+            used: AtomicBool::new(self.used.load(Ordering::Relaxed)),
+        }
+    }
+
     /// A sync by name.
     pub fn sync(&self, id: &SyncId) -> Result<&Arc<SyncSpec>> {
         self.syncs.get(id).ok_or_else(|| {

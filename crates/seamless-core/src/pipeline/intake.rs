@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::apply::empty_state;
 use super::claims::{Claimant, Held};
 use super::engine::Engine;
+use super::ledger::Reason;
 use super::mistakes::Mistake;
 use super::spec::SyncSpec;
 use super::state::{
@@ -433,6 +434,7 @@ impl Known {
         }
         let row = WriteBack {
             xref: link.other.clone(),
+            over: None,
             tries: 0,
             parked: None,
             due: engine.clock.now(),
@@ -506,7 +508,7 @@ impl Known {
         content: &str,
     ) -> bool {
         if let Some(parked) = &self.parked
-            && parked.content == content
+            && (parked.content == content || parked.reason == Reason::Ignored)
             && !(parked.reason.awaits_person() && observed.xref.is_some())
             && !engine.mistakes.has(Mistake::ParkedRepublished)
         {

@@ -25,6 +25,16 @@ pub enum Reason {
     LinkedByRule,
     /// A lost create was found again and linked.
     LinkedByRecovery,
+    /// Two records were linked because a person said so.
+    LinkedByPerson,
+    /// A person took two linked records apart.
+    Unlinked,
+    /// A person set the record aside for good.
+    Ignored,
+    /// The record is outside the sync's scope.
+    OutOfScope,
+    /// Left out because the record it refers to is left out.
+    SkippedReference,
     /// Looked at; nothing to do.
     Unchanged,
     /// Both sides changed the field; the other side won.
@@ -79,6 +89,19 @@ impl Reason {
     /// Set aside after a lost create: until a person decides, such a record is nobody's candidate (R8).
     pub(crate) fn awaits_person(self) -> bool {
         matches!(self, Reason::ParkedSimilar | Reason::ParkedSeveralRecovered)
+    }
+
+    /// A person has said so, or was asked to: such a record is nobody's counterpart, whatever it looks like or refers to.
+    pub(crate) fn is_apart(self) -> bool {
+        matches!(self, Reason::Ignored | Reason::Unlinked)
+    }
+
+    /// Left out on purpose: nobody has to do anything about it.
+    pub fn is_left_out(self) -> bool {
+        matches!(
+            self,
+            Reason::Ignored | Reason::OutOfScope | Reason::SkippedReference
+        )
     }
 
     /// The code as in JSON.

@@ -3,15 +3,17 @@
 //! Each side is compared with *its own half* of the base, never with the other side's value: a truncation, a fallback or a phone
 //! format on one side is therefore no change, and only a person's change flows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::mistakes::{Mistake, Mistakes};
-use super::spec::{FieldSpec, Policy, SyncSpec};
+use super::spec::{FieldSpec, Outside, Policy, SyncSpec};
+use super::state::Answer;
 use crate::contract::Side;
 use crate::mapping::{Loss, Observed, Projection};
-use crate::record::RecordId;
+use crate::record::{RecordId, Stamp};
 use crate::value::Value;
 
 /// What one side held when the field was last settled.
@@ -46,6 +48,8 @@ pub enum Resolved {
     Counterpart(RecordId),
     /// The record referred to has no counterpart yet.
     Unlinked(RecordId),
+    /// The record referred to has no counterpart and is left out of the sync.
+    Outside(RecordId),
 }
 
 /// What the merge looks at.
@@ -62,6 +66,12 @@ pub struct MergeInput<'a> {
     pub base: Option<&'a Base>,
     /// Reference fields, translated.
     pub references: &'a BTreeMap<String, Resolved>,
+    /// Newest version of each side's record that a commit has read.
+    pub seen: [Option<Stamp>; 2],
+    /// What a person has said about conflicts.
+    pub answers: &'a BTreeMap<String, Answer>,
+    /// See [`super::Timings::newest_guard`].
+    pub newest_guard: Duration,
     /// Planted mistakes (tests only).
     pub mistakes: Mistakes,
 }
@@ -129,6 +139,14 @@ pub struct Merge {
     pub waits_for: Option<(String, RecordId)>,
     /// Conflicts.
     pub conflicts: Vec<Conflict>,
+    /// Conflicts that wait for a person.
+    pub asked: BTreeSet<String>,
+    /// Conflicts that a person has decided.
+    pub answered: BTreeSet<String>,
+    /// The record is left out, because one that it refers to is.
+    pub skipped: Option<String>,
+    /// Records that are left out and have to be taken in.
+    pub pulls: BTreeSet<String>,
 }
 
 impl Merge {
@@ -154,10 +172,14 @@ pub fn merge(input: &MergeInput<'_>) -> Merge {
             .fields
             .get(name)
             .is_some_and(|field| field.writable);
-        if spec.passenger || !mapped_here || !writable {
+        if spec.passenger || !mapped_here {
             continue;
         }
-        merge_field(input, name, spec, &mut plan);
+        if input.target.is_none() && comes_from_target(input, name, spec) {
+            leave_to_target(input, name, &mut plan);
+        } else if writable {
+            merge_field(input, name, spec, &mut plan);
+        }
     }
     if input.target.is_none() {
         fill_defaults(input, &mut plan);
@@ -166,6 +188,23 @@ pub fn merge(input: &MergeInput<'_>) -> Merge {
         add_passengers(input, &mut plan);
     }
     plan
+}
+
+/// A field that the new record's own side gives.
+fn comes_from_target(input: &MergeInput<'_>, name: &str, spec: &FieldSpec) -> bool {
+    let direction = spec.direction.unwrap_or(input.sync.direction);
+    let there = input.side.other();
+    let mapped = input.sync.side(there).mapping.fields.contains_key(name);
+    mapped && direction.flows_from(there) && !direction.flows_from(input.side)
+}
+
+/// What the new record holds there is not known yet; its own message brings it, and overwrites nothing that was merged: the two were never two records.
+fn leave_to_target(input: &MergeInput<'_>, name: &str, plan: &mut Merge) {
+    let (s, t) = (input.side.index(), input.side.other().index());
+    if let Some(source) = input.source.fields.get(name) {
+        set(plan, name, s, Half::Known(source.clone()), t, Half::Cleared);
+        plan.hint_target = true;
+    }
 }
 
 fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, plan: &mut Merge) {
@@ -207,6 +246,11 @@ fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, plan: &mut 
         }
         return;
     }
+    if !two_way && source.is_empty() && halves.is_some_and(|halves| halves[s] == Half::Cleared) {
+        // Never seen before ([`leave_to_target`]), and it says nothing: no reason to empty what the other side holds.
+        settle(plan, name, s, source, t, target);
+        return;
+    }
     let projected = project(input, name, spec, source);
     if agree(input, name, spec, source, target, &projected) {
         settle(plan, name, s, source, t, target);
@@ -222,6 +266,15 @@ fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, plan: &mut 
             plan.blocked.insert(name.to_owned(), reason);
             return;
         }
+        Projected::Skipped => {
+            plan.blocked.insert(name.to_owned(), LEFT_OUT.to_owned());
+            return;
+        }
+        Projected::Pull(parent) => {
+            plan.pulls.insert(name.to_owned());
+            wait_or_leave(spec, name, parent, plan);
+            return;
+        }
     };
     let first_merge = halves.is_none();
     let why = if !target_dirty {
@@ -233,7 +286,11 @@ fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, plan: &mut 
         lose(plan, name, s, source, t, two_way, target);
         return;
     } else {
-        let winner = winner(input, spec, two_way, source, target);
+        let Some(winner) = winner(input, name, spec, two_way, source, target, plan) else {
+            plan.asked.insert(name.to_owned());
+            plan.blocked.insert(name.to_owned(), ASKED.to_owned());
+            return;
+        };
         plan.conflicts.push(Conflict {
             field: name.to_owned(),
             winner,
@@ -285,20 +342,30 @@ fn create_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, source: &V
                 write_field(input, name, projection, Value::Null, Why::Created, plan);
             }
         }
-        Projected::Pending(parent) => {
-            wait_or_leave(spec, name, parent, plan);
-            if !spec
-                .reference
-                .as_ref()
-                .is_some_and(|reference| reference.required)
-            {
-                // Not settled: the field stays dirty, so that it is written once the parent has its counterpart.
-                set(plan, name, s, Half::Cleared, t, Half::Known(Value::Null));
-            }
-        }
+        Projected::Pending(parent) => pend(name, spec, parent, plan, s, t),
         Projected::Blocked(reason) => {
             plan.blocked.insert(name.to_owned(), reason);
         }
+        Projected::Skipped => plan.skipped = Some(name.to_owned()),
+        Projected::Pull(parent) => {
+            plan.pulls.insert(name.to_owned());
+            pend(name, spec, parent, plan, s, t);
+        }
+    }
+}
+
+/// What is said of a reference to a record that takes no part.
+const LEFT_OUT: &str = "the record that it refers to takes no part in the sync";
+
+/// The reference is left out of the create. Not settled: the field stays dirty, so that it is written once the parent has its counterpart.
+fn pend(name: &str, spec: &FieldSpec, parent: RecordId, plan: &mut Merge, s: usize, t: usize) {
+    wait_or_leave(spec, name, parent, plan);
+    if !spec
+        .reference
+        .as_ref()
+        .is_some_and(|reference| reference.required)
+    {
+        set(plan, name, s, Half::Cleared, t, Half::Known(Value::Null));
     }
 }
 
@@ -348,6 +415,10 @@ enum Projected {
     Value(Projection),
     Pending(RecordId),
     Blocked(String),
+    /// What it refers to is left out, and so is the record.
+    Skipped,
+    /// What it refers to has to be taken in first.
+    Pull(RecordId),
 }
 
 fn project(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, source: &Value) -> Projected {
@@ -356,6 +427,12 @@ fn project(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, source: &Value)
         match input.references.get(name) {
             Some(Resolved::Counterpart(id)) => Value::Text(id.0.clone()),
             Some(Resolved::Unlinked(parent)) => return Projected::Pending(parent.clone()),
+            Some(Resolved::Outside(parent)) => match spec.reference.as_ref().map(|spec| spec.outside) {
+                Some(Outside::Null) => Value::Null,
+                Some(Outside::Skip) => return Projected::Skipped,
+                Some(Outside::Pull) => return Projected::Pull(parent.clone()),
+                Some(Outside::Wait) | None => return Projected::Pending(parent.clone()),
+            },
             Some(Resolved::Nothing) | None => Value::Null,
         }
     } else {
@@ -396,17 +473,64 @@ fn agree(
     back.is_ok_and(|projection| spec.compare.same(&projection.predicted, source))
 }
 
-fn winner(input: &MergeInput<'_>, spec: &FieldSpec, two_way: bool, source: &Value, target: &Value) -> Side {
+/// What a field that waits for a person says of itself.
+pub(crate) const ASKED: &str =
+    "it was changed on both sides, and a person has to say which value stands: `seamless review`";
+
+/// Whose value stands; `None` when only a person can say.
+fn winner(
+    input: &MergeInput<'_>,
+    name: &str,
+    spec: &FieldSpec,
+    two_way: bool,
+    source: &Value,
+    target: &Value,
+    plan: &mut Merge,
+) -> Option<Side> {
     if !two_way {
-        return input.side;
+        return Some(input.side);
     }
-    match spec.policy {
+    Some(match spec.policy {
         Policy::OwnerA => Side::A,
         Policy::OwnerB => Side::B,
         Policy::OnlyIfEmpty if source.is_empty() => input.side.other(),
         Policy::OnlyIfEmpty if target.is_empty() => input.side,
         Policy::SyncOwner | Policy::OnlyIfEmpty => input.sync.owner,
+        Policy::Newest => newest(input).unwrap_or(input.sync.owner),
+        Policy::Ask => {
+            let mut values = [source.clone(), target.clone()];
+            if input.side == Side::B {
+                values.reverse();
+            }
+            let answer = input.answers.get(name);
+            if input.mistakes.has(Mistake::AskedIsNotAsked) {
+                return Some(input.sync.owner);
+            }
+            let always = input.mistakes.has(Mistake::AnswerOutlivesValues);
+            let answer = answer.filter(|answer| always || answer.values == values)?;
+            plan.answered.insert(name.to_owned());
+            answer.winner
+        }
+    })
+}
+
+/// The side whose record was edited later, where both stamps are those of an edit, and far enough apart.
+fn newest(input: &MergeInput<'_>) -> Option<Side> {
+    // What a commit has seen may be our own write; and a counter is no clock.
+    const YEAR_2000_IN_MICROS: i64 = 946_684_800_000_000;
+    let edited = |stamp: Option<Stamp>, side: Side| {
+        stamp.filter(|stamp| Some(*stamp) > input.seen[side.index()] && stamp.0 > YEAR_2000_IN_MICROS)
+    };
+    let here = edited(input.source.stamp, input.side)?;
+    let there = edited(input.target?.stamp, input.side.other())?;
+    if i128::from(here.0.abs_diff(there.0)) <= input.newest_guard.as_micros() as i128 {
+        return None;
     }
+    Some(if here > there {
+        input.side
+    } else {
+        input.side.other()
+    })
 }
 
 /// The source's side lost: its half becomes its value, the winner's half is cleared until the winner's own message settles it.

@@ -3,9 +3,22 @@
 //! Without the cargo feature `planted-mistakes` (which only the test kit turns on) [`Mistakes`] is empty and every check is `false` at
 //! compile time.
 
-/// A known way to get the protocol wrong. The names follow the list at the end of the protocol page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Mistake {
+macro_rules! mistakes {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A known way to get the protocol wrong. The names follow the list at the end of the protocol page.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Mistake {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Mistake {
+            /// All of them.
+            pub const ALL: &'static [Mistake] = &[$(Mistake::$name,)*];
+        }
+    };
+}
+
+mistakes! {
     /// Intake drops what equals the base, whatever was published last.
     IntakeComparesWithBaseOnly,
     /// One base value for both sides instead of a pair.
@@ -74,46 +87,18 @@ pub enum Mistake {
     AllOrNothingResolve,
     /// A message is dropped after four deliveries.
     DropAfterFour,
-}
-
-impl Mistake {
-    /// All of them.
-    pub const ALL: [Mistake; 34] = [
-        Mistake::IntakeComparesWithBaseOnly,
-        Mistake::OneBaseValue,
-        Mistake::ClaimOnlySourceId,
-        Mistake::RecreateWithoutWait,
-        Mistake::EqualStampDropped,
-        Mistake::CursorNewestSeen,
-        Mistake::LoserHalfNotUpdated,
-        Mistake::NoFencing,
-        Mistake::SettleBeforeCommit,
-        Mistake::ReadBackUnpredicted,
-        Mistake::UnknownUpdateAtOnce,
-        Mistake::SendByUnchecked,
-        Mistake::OpenIntentNoClaim,
-        Mistake::OneSidedMatch,
-        Mistake::FirstMergeWithoutLoss,
-        Mistake::ResumeWithoutPollStart,
-        Mistake::SameByLastSeen,
-        Mistake::ParkedRepublished,
-        Mistake::ParentWakeLost,
-        Mistake::OpenRepublished,
-        Mistake::IntentSeenNotMarked,
-        Mistake::WinnerHalfKept,
-        Mistake::OneSideSeen,
-        Mistake::NoOverlap,
-        Mistake::PollerUnfenced,
-        Mistake::NoMatchKeyClaim,
-        Mistake::RecreateWithoutHighWater,
-        Mistake::CursorBeforePublish,
-        Mistake::NoExternalKey,
-        Mistake::StaleSnapshotUsed,
-        Mistake::WholeRecordWrite,
-        Mistake::NoIntent,
-        Mistake::AllOrNothingResolve,
-        Mistake::DropAfterFour,
-    ];
+    /// A plan that is carried out writes whatever comes out now.
+    PlanUngated,
+    /// A rehearsal writes to the systems.
+    RehearsalForReal,
+    /// Halves of an older mapping are compared as they are.
+    OlderMappingIgnored,
+    /// A person's answer stands for whatever the two sides hold when it is carried out.
+    AnswerOutlivesValues,
+    /// A conflict that a person has to decide is decided by the owner.
+    AskedIsNotAsked,
+    /// What a person has unlinked is linked again by its cross-reference.
+    UnlinkedRelinked,
 }
 
 /// The mistake that is planted, if any.

@@ -6,14 +6,17 @@ mod apply;
 mod claims;
 mod counters;
 mod cursor;
+mod decide;
 mod engine;
 mod intake;
 mod ledger;
+mod mapping_change;
 mod matching;
 mod merge;
 mod mistakes;
 mod rebuild;
 mod receipt;
+mod rehearsal;
 mod resolver;
 mod retry;
 mod spec;
@@ -23,6 +26,7 @@ mod write_back;
 pub use apply::{Applier, ApplyStep};
 pub use counters::{Count, Counters};
 pub use cursor::start_of;
+pub use decide::{Imported, Review};
 pub use engine::{Engine, System};
 pub use intake::{PollStep, Poller};
 pub use ledger::{Entry, EntryField, Reason};
@@ -31,10 +35,14 @@ pub use merge::{Base, Conflict, FieldWrite, Half, Merge, MergeInput, Resolved, W
 pub use mistakes::{Mistake, Mistakes};
 pub use rebuild::Rebuilt;
 pub use receipt::{CommitReceipt, commit_with_receipt};
+pub use rehearsal::{
+    Aside, Born, Calls, ItemOutcome, Outcomes, Plan, PlanItem, PlanStep, Rehearsal, open_plan, seal_plan,
+};
 pub use resolver::{ResolveStep, Resolver};
 pub use spec::*;
 pub use state::{
-    ClaimHolder, Cursor, Hint, Intent, Link, Pair, Parked, RecordKey, Resume, Rewrite, Rows, Suspect, Track,
-    TrackState, WriteBack, cursor_row, due_of, hint_row, pair_row, pair_row_of, waiting_anchor,
+    Answer, ClaimHolder, Cursor, Decision, Hint, Intent, Link, Pair, Parked, RecordKey, Resume, Rewrite,
+    Rows, Suspect, Track, TrackState, WriteBack, cursor_row, due_of, hint_row, pair_row, pair_row_of,
+    waiting_anchor,
 };
 pub use write_back::{WriteBackStep, WriteBacker};

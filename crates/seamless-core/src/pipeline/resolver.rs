@@ -10,7 +10,7 @@ use super::apply::{Landing, commit_landed};
 use super::claims::Claimant;
 use super::engine::Engine;
 use super::ledger::{Entry, EntryField, Reason};
-use super::merge::Why;
+use super::merge::{Half, Why};
 use super::mistakes::Mistake;
 use super::spec::SyncSpec;
 use super::state::{
@@ -19,7 +19,7 @@ use super::state::{
 };
 use crate::contract::{Expect, Lookup, Op, Row, RowKey, Scan, Table};
 use crate::error::{ErrorKind, Result};
-use crate::mapping::Observed;
+use crate::mapping::{Observed, SideMapping};
 use crate::record::RecordId;
 use crate::value::Value;
 
@@ -100,10 +100,20 @@ impl Resolver {
             expect: Expect::Version(row.version),
         });
         release.extend(self.claims_of(key, &intent).await?);
+        let side = intent.source.side.other();
+        let version = intent.mapping[side.index()];
+        // What was planned under an older mapping is compared under it.
+        let older = if version == sync.side(side).mapping_version() {
+            None
+        } else {
+            engine.mapping(&sync.id, side, version).await?
+        };
+        let mapping = older.unwrap_or_else(|| Arc::new(sync.side(side).mapping.clone()));
         let case = Case {
             engine,
             sync,
             intent,
+            mapping,
             release,
         };
         let done = match case.intent.target.clone() {
@@ -153,7 +163,8 @@ impl Resolver {
             let row_key = RowKey::new(Table::Suspect, key);
             let suspect: Suspect = Rows::plain(&row_key, &row)?;
             let sync = engine.sync(&suspect.source.sync)?.clone();
-            let stamped = find_stamped(engine, &sync, &suspect.source).await?;
+            let mapping = &sync.side(suspect.source.side.other()).mapping;
+            let stamped = find_stamped(engine, &sync, mapping, &suspect.source).await?;
             let mut ops = vec![Op::Delete {
                 key: row_key,
                 expect: Expect::Version(row.version),
@@ -183,9 +194,13 @@ impl Resolver {
 }
 
 /// Records in the target that carry the source's id as cross-reference, to the letter.
-async fn find_stamped(engine: &Engine, sync: &SyncSpec, source: &RecordKey) -> Result<Vec<Observed>> {
-    let spec = sync.side(source.side.other());
-    let Some(field) = spec.mapping.xref.clone() else {
+async fn find_stamped(
+    engine: &Engine,
+    sync: &SyncSpec,
+    mapping: &SideMapping,
+    source: &RecordKey,
+) -> Result<Vec<Observed>> {
+    let Some(field) = mapping.xref.clone() else {
         return Ok(Vec::new());
     };
     let lookup = Lookup::Field {
@@ -193,11 +208,11 @@ async fn find_stamped(engine: &Engine, sync: &SyncSpec, source: &RecordKey) -> R
         value: Value::Text(source.id.0.clone()),
     };
     let target = &engine.system(sync, source.side.other())?.target;
-    let found = target.find(&spec.mapping.entity, &[lookup]).await?;
+    let found = target.find(&mapping.entity, &[lookup]).await?;
     let mut records: Vec<Observed> = found
         .into_iter()
         .flatten()
-        .map(|native| spec.mapping.observe(&native))
+        .map(|native| mapping.observe(&native))
         .collect();
     records.retain(|record| record.xref.as_deref() == Some(source.id.as_str()));
     records.sort_by_key(|record| (record.id.0.len(), record.id.0.clone()));
@@ -255,6 +270,8 @@ struct Case<'e> {
     engine: &'e Engine,
     sync: Arc<SyncSpec>,
     intent: Intent,
+    /// The target's mapping that the plan was made under.
+    mapping: Arc<SideMapping>,
     release: Vec<Op>,
 }
 
@@ -286,6 +303,7 @@ impl Case<'_> {
             Some(row) => self.engine.typed().sealed(&pair_key, row)?,
             None => Pair::default(),
         };
+        let now = self.mapping.observe(&seen.native);
         let mut planned = self.intent.planned.clone();
         let landed = |name: &String, write: &super::merge::FieldWrite| {
             let compare = self
@@ -295,8 +313,7 @@ impl Case<'_> {
                 .get(name)
                 .map(|spec| spec.compare)
                 .unwrap_or_default();
-            seen.observed
-                .fields
+            now.fields
                 .get(name)
                 .is_some_and(|now| compare.same(&write.predicted, now))
         };
@@ -310,9 +327,13 @@ impl Case<'_> {
             }
             // Not landed, or edited by a person since: the old base stands, so the field is dirty and merged again.
             match before.base.get(name) {
-                Some(halves) => planned.insert(name.clone(), halves.clone()),
-                None => planned.remove(name),
-            };
+                // Its halves are in the words of another mapping than the plan's: the source is dirty, and the target holds what it held.
+                Some(_) if before.mapping != self.intent.mapping => {
+                    planned.insert(name.clone(), self.unsettled(write));
+                }
+                Some(halves) => drop(planned.insert(name.clone(), halves.clone())),
+                None => drop(planned.remove(name)),
+            }
         }
         let reason = if applied > 0 {
             Reason::RecoveredApplied
@@ -328,10 +349,9 @@ impl Case<'_> {
         let writes: BTreeMap<_, _> = writes
             .map(|(name, write)| (name.clone(), write.clone()))
             .collect();
-        let readback = seen.observed.clone();
         let landing = self.landing(
             target.clone(),
-            readback,
+            now,
             writes,
             planned,
             before,
@@ -341,9 +361,15 @@ impl Case<'_> {
         self.commit(landing, reason, note).await
     }
 
+    fn unsettled(&self, write: &super::merge::FieldWrite) -> [Half; 2] {
+        let mut halves = [Half::Cleared, Half::Cleared];
+        halves[self.intent.source.side.other().index()] = Half::Known(write.before.clone());
+        halves
+    }
+
     /// A lost create: is it there?
     async fn create(self) -> Result<()> {
-        let stamped = find_stamped(self.engine, &self.sync, &self.intent.source).await?;
+        let stamped = find_stamped(self.engine, &self.sync, &self.mapping, &self.intent.source).await?;
         if let Some(first) = stamped.first().cloned() {
             let twins = if stamped.len() > 1 {
                 report_twins(self.engine, &self.sync, &self.intent.source, &stamped).await?
@@ -410,15 +436,14 @@ impl Case<'_> {
             return Ok(Vec::new());
         };
         let side = self.intent.source.side.other();
-        let spec = self.sync.side(side);
         let target = &self.engine.system(&self.sync, side)?.target;
         let found = target
-            .find(&spec.mapping.entity, &[Lookup::AboveId(mark)])
+            .find(&self.mapping.entity, &[Lookup::AboveId(mark)])
             .await?;
         let records: Vec<Observed> = found
             .into_iter()
             .flatten()
-            .map(|native| spec.mapping.observe(&native))
+            .map(|native| self.mapping.observe(&native))
             .collect();
         let keys: Vec<RecordKey> = records
             .iter()
@@ -541,7 +566,9 @@ impl Case<'_> {
             pair,
             pair_expect,
             new_link,
+            mapping: self.intent.mapping,
             hint_target: true,
+            pulls: Vec::new(),
             first_merge: 0,
             messages: self.intent.messages.clone(),
             release: self.release.clone(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capability::Capabilities;
 use crate::contract::Side;
-use crate::mapping::{Compare, SideMapping};
+use crate::mapping::{Compare, Observed, SideMapping};
 use crate::record::{EntityName, SyncId, SystemId};
 
 /// A canonical entity: its fields and how its records are told apart. System-neutral.
@@ -56,6 +56,24 @@ pub struct ReferenceSpec {
     /// The record cannot be written without it.
     #[serde(default)]
     pub required: bool,
+    /// What to do when the record pointed to is left out of the sync.
+    #[serde(default)]
+    pub outside: Outside,
+}
+
+/// What becomes of a reference to a record that is left out: outside the scope, set aside for good, or of an entity that no sync covers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outside {
+    /// The reference waits; a record that requires it waits with it.
+    #[default]
+    Wait,
+    /// The reference is empty there.
+    Null,
+    /// The record is left out, too.
+    Skip,
+    /// The record pointed to is taken in after all.
+    Pull,
 }
 
 /// Who wins when both sides changed a field.
@@ -71,6 +89,11 @@ pub enum Policy {
     OwnerB,
     /// Whoever wrote while the other was empty; else the sync's owner.
     OnlyIfEmpty,
+    /// The record that was edited later, by the two systems' own stamps; in doubt the sync's owner. Best effort: a stamp belongs to a record, not to a
+    /// field, and two systems have two clocks ([`Timings::newest_guard`]).
+    Newest,
+    /// A person decides; until then the field waits alone.
+    Ask,
 }
 
 /// Which way data flows.
@@ -181,12 +204,45 @@ pub struct SyncSpec {
     pub owner: Side,
     /// More than [`FIRST_MERGE_OVERWRITES_MAX`] first-merge overwrites were accepted by a person.
     pub first_merge_accepted: bool,
+    /// Which records of each side take part: all of these conditions hold. A record that is linked stays in step whatever becomes of it.
+    pub scope: [Vec<ScopeRule>; 2],
+}
+
+/// A condition on a record: its field holds one of these values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScopeRule {
+    /// Canonical field.
+    pub field: String,
+    /// Values as plain text, upper and lower case alike; an empty text stands for an empty field.
+    pub any_of: Vec<String>,
+}
+
+impl ScopeRule {
+    /// Whether a record meets it. A field that cannot be read meets nothing.
+    pub fn holds(&self, record: &Observed) -> bool {
+        let Some(value) = record.fields.get(&self.field) else {
+            return false;
+        };
+        let plain = value.to_plain().unwrap_or_default().trim().to_lowercase();
+        self.any_of
+            .iter()
+            .any(|wanted| wanted.trim().to_lowercase() == plain)
+    }
 }
 
 /// First-merge overwrites a sync makes without being asked (R4).
 pub const FIRST_MERGE_OVERWRITES_MAX: u64 = 20;
 
 impl SyncSpec {
+    /// Whether some conflicts wait for a person.
+    pub fn asks(&self) -> bool {
+        self.model
+            .fields
+            .values()
+            .any(|field| field.policy == Policy::Ask)
+    }
+
     /// A side.
     pub fn side(&self, side: Side) -> &SideSpec {
         &self.sides[side.index()]
@@ -206,6 +262,8 @@ pub struct Timings {
     pub defer_min: Duration,
     /// Longest wait of a deferred message.
     pub defer_max: Duration,
+    /// Two stamps of different systems that are closer than this say nothing about which came later ([`Policy::Newest`]).
+    pub newest_guard: Duration,
 }
 
 impl Default for Timings {
@@ -216,6 +274,7 @@ impl Default for Timings {
             claim_lease: Duration::from_secs(30),
             defer_min: Duration::from_millis(200),
             defer_max: Duration::from_secs(60),
+            newest_guard: Duration::from_secs(10),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::contract::{Expect, MessageId, Op, PageToken, Row, RowKey, Side, Table
 use crate::envelope::RowSeal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{RecordId, Stamp, SyncId, SystemId};
-use crate::value::Timestamp;
+use crate::value::{Timestamp, Value};
 
 /// A record of a sync: where most keys start.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -36,6 +36,14 @@ impl RecordKey {
     /// As in row keys: `account/a/17`.
     pub fn path(&self) -> String {
         format!("{}/{}/{}", self.sync, self.side.letter(), self.id)
+    }
+
+    /// The pair's record on the first side, `other` being this one's counterpart.
+    pub fn on_first_side(&self, other: &RecordId) -> RecordKey {
+        match self.side {
+            Side::A => self.clone(),
+            Side::B => RecordKey::new(&self.sync, Side::A, other),
+        }
     }
 
     /// The row of this record in a table.
@@ -92,6 +100,37 @@ pub struct Pair {
     /// Fields that wait alone, with the reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub blocked: BTreeMap<String, String>,
+    /// What a person has said about conflicts of fields whose policy is to ask.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub answers: BTreeMap<String, Answer>,
+}
+
+/// A person's word on a conflict. It stands for these values only: if one of them changes before it is carried out, it has to be asked again.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Whose value stands.
+    pub winner: Side,
+    /// What the two sides held.
+    pub values: [Value; 2],
+}
+
+/// What a person has decided about a record that has no counterpart. Gone once it is linked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "decision")]
+pub enum Decision {
+    /// It belongs to this record.
+    Link {
+        /// The counterpart.
+        other: RecordId,
+    },
+    /// It has no counterpart yet: make one, whatever looks like it.
+    Create,
+    /// It is none of our business.
+    Ignore,
+    /// It was unlinked: nothing happens to it until a person says what it is.
+    Unlinked,
+    /// It is wanted although it is outside the sync's scope: another record refers to it.
+    Include,
 }
 
 /// An undeclared rewrite.
@@ -143,6 +182,9 @@ pub struct Intent {
     pub claims: Vec<String>,
     /// Messages to mark as settled when it resolves.
     pub messages: Vec<MessageId>,
+    /// Mapping versions that the plan is written under.
+    #[serde(default)]
+    pub mapping: [u64; 2],
     /// Blocked fields of the plan.
     #[serde(default)]
     pub blocked: BTreeMap<String, String>,
@@ -180,8 +222,11 @@ pub struct Hint {
 /// An id on its way into a cross-reference field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriteBack {
-    /// The id to write.
+    /// The id to write; empty to clear the field.
     pub xref: RecordId,
+    /// Only while the field holds this id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<RecordId>,
     /// Failed attempts.
     #[serde(default)]
     pub tries: u32,

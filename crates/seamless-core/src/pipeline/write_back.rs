@@ -156,12 +156,12 @@ impl WriteBacker {
         let mut writing = Vec::new();
         for job in jobs {
             match found.remove(&job.record.id) {
-                // Gone, or right already: nothing to write.
+                // Gone, or right already, or changed by a person: nothing to write.
                 None => {
                     step.done += 1;
                     ops.extend(finished(engine, &job));
                 }
-                Some(seen) if seen.observed.xref.as_deref() == Some(job.row.xref.as_str()) => {
+                Some(seen) if !job.row.is_wanted(seen.observed.xref.as_deref()) => {
                     step.done += 1;
                     ops.extend(finished(engine, &job));
                 }
@@ -172,7 +172,7 @@ impl WriteBacker {
             entity: spec.mapping.entity.clone(),
             action: WriteAction::Update {
                 current: Box::new(seen.native.clone()),
-                fields: Fields::from([(path.clone(), Value::Text(job.row.xref.0.clone()))]),
+                fields: Fields::from([(path.clone(), Value::text(job.row.xref.0.clone()))]),
             },
             send_by: read_at + engine.timings.send_within,
         };
@@ -254,6 +254,15 @@ impl WriteBacker {
             row.due = engine.clock.now().plus(wait.max(Duration::from_millis(1)));
         }
         Ok(row)
+    }
+}
+
+impl WriteBack {
+    /// Whether the field, as it is, has to be written.
+    fn is_wanted(&self, holds: Option<&str>) -> bool {
+        let over = self.over.as_ref();
+        holds.unwrap_or_default() != self.xref.as_str()
+            && over.is_none_or(|over| holds == Some(over.as_str()))
     }
 }
 

@@ -65,6 +65,7 @@ impl SyncPlan {
             direction: self.direction,
             owner: self.owner,
             first_merge_accepted: accepted,
+            scope: Default::default(),
         }
     }
 
@@ -210,6 +211,7 @@ impl Builder<'_> {
                 spec.reference = Some(ReferenceSpec {
                     entity: EntityName::from(entity.as_str()),
                     required: table.reference_required,
+                    outside: Default::default(),
                 });
             }
             if table.from.is_some() {

@@ -65,6 +65,8 @@ pub(crate) struct TimingsTable {
     pub(super) defer_min_ms: Option<u64>,
     /// Longest wait of a deferred message. Default 60000.
     pub(super) defer_max_ms: Option<u64>,
+    /// Policy `newest`: edits in the two systems that are closer than this, in milliseconds, count as made at once. Default 10000.
+    pub(super) newest_guard_ms: Option<u64>,
 }
 
 impl TimingsTable {
@@ -76,6 +78,7 @@ impl TimingsTable {
             claim_lease: or(self.claim_lease_ms, base.claim_lease),
             defer_min: or(self.defer_min_ms, base.defer_min),
             defer_max: or(self.defer_max_ms, base.defer_max),
+            newest_guard: or(self.newest_guard_ms, base.newest_guard),
         }
     }
 }

@@ -105,6 +105,7 @@ fn plugins() -> Plugins {
     let reference = ReferenceSpec {
         entity: "account".into(),
         required: true,
+        outside: Default::default(),
     };
     let of_account = FieldSpec {
         reference: Some(reference),

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use seamless_core::pipeline::Reason;
-use seamless_core::{Error, ErrorKind, Result, Table};
+use seamless_core::{Error, ErrorKind, Result, SyncId, Table};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -66,6 +66,19 @@ pub struct Snapshot {
     pub open_intents: u64,
     /// What keeps workers from working, by worker.
     pub troubles: BTreeMap<String, String>,
+}
+
+impl Snapshot {
+    /// A look at work that has counters and no phases of its own.
+    pub(crate) fn of_counters(counters: BTreeMap<&'static str, u64>) -> Snapshot {
+        Snapshot {
+            phase: Phase::Reading,
+            counters,
+            queued: 0,
+            open_intents: 0,
+            troubles: BTreeMap::new(),
+        }
+    }
 }
 
 /// Is told a few times a second how a run goes.
@@ -224,17 +237,13 @@ impl Host {
     }
 
     async fn snapshot(&self, shift: &Shift) -> Result<Snapshot> {
-        let counters = self
-            .books
-            .working()
-            .map(|engine| engine.counters.all().into_iter().collect());
         let mut queued = 0;
         for system in self.systems.keys() {
             queued += self.books.bus.depth(system.as_str()).await?;
         }
         Ok(Snapshot {
             phase: shift.phase(),
-            counters: counters.unwrap_or_default(),
+            counters: self.books.counters(),
             queued,
             open_intents: self.books.store.count(Table::Intent, "").await?,
             troubles: self
@@ -253,6 +262,11 @@ impl Host {
         let engine = self.engine(&live, options.accept_first_merge)?;
         engine.release_stale_claims().await?;
         self.books.retry_write_backs().await?;
+        let changed = engine.settle_in().await?;
+        if !changed.is_empty() {
+            let names: Vec<&str> = changed.iter().map(SyncId::as_str).collect();
+            tracing::info!(syncs = %names.join(", "), "a mapping has changed: all records are read once");
+        }
         // People may have told twins apart since, configured a default, or accepted the first merge.
         let mut reasons = Reason::MAY_BE_CURED.to_vec();
         reasons.extend(options.accept_first_merge.then_some(Reason::ParkedFirstMerge));

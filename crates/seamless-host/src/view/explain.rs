@@ -136,7 +136,7 @@ impl Books {
         })
     }
 
-    fn find_record(&self, entity: &str, record: &str) -> Result<(&SyncPlan, RecordKey)> {
+    pub(crate) fn find_record(&self, entity: &str, record: &str) -> Result<(&SyncPlan, RecordKey)> {
         let wrong = |message: String| Error::new(ErrorKind::NotFound, message);
         let (system, id) = record
             .split_once(':')

@@ -1,6 +1,8 @@
 //! What people ask of the books: where everything stands, and why a record is as it is.
 
 mod explain;
+mod plan;
+mod review;
 mod status;
 
 use std::collections::BTreeMap;
@@ -10,6 +12,8 @@ use seamless_core::{RecordId, Result, Side, SyncId, Table, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use explain::{Decision, DecisionField, Explanation, FieldState};
+pub use plan::{PlanCost, PlanCounts, PlanField, PlanLine, PlanView};
+pub use review::{FieldOf, Look, ReviewView};
 pub use status::{CursorStatus, QueueStatus, Status, SyncStatus};
 
 use crate::books::Books;

@@ -55,6 +55,9 @@ pub struct SyncStatus {
     pub parked: BTreeMap<String, u64>,
     /// Records that wait for their parents.
     pub waiting: u64,
+    /// Records left out on purpose, by reason: outside the scope, or set aside for good.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left_out: BTreeMap<String, u64>,
     /// Ids on their way into cross-reference fields.
     pub write_backs: u64,
     /// Those that cannot be written, by reason.
@@ -181,9 +184,10 @@ impl Books {
             .unwrap_or(0);
         self.each(Table::Parked, &format!("{sync}/"), |key, row| {
             let parked: Parked = self.rows().sealed(&key, &row)?;
-            match is_waiting(parked.reason) {
-                true => status.waiting += 1,
-                false => count_up(&mut status.parked, parked.reason.code()),
+            match (is_waiting(parked.reason), parked.reason.is_left_out()) {
+                (true, _) => status.waiting += 1,
+                (_, true) => count_up(&mut status.left_out, parked.reason.code()),
+                _ => count_up(&mut status.parked, parked.reason.code()),
             }
             Ok(true)
         })

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use seamless_core::envelope::RowSeal;
 use seamless_core::memory::{MemoryBus, MemoryStore};
-use seamless_core::pipeline::{Link, Parked, RecordKey, Rows, SyncSpec};
+use seamless_core::pipeline::{Link, Parked, Policy, RecordKey, Rows, SyncSpec};
 use seamless_core::{NativeRecord, RecordId, RowKey, Side, SyncId, Table, Value};
 
 use super::hosts::all_rows;
@@ -286,10 +286,20 @@ fn pairs_agree(world: &World, parts: &Parts, links: &Links, plan: &Plan) -> Opti
                 }
                 continue;
             }
+            if field.direction.is_some() && value(a, name).is_empty() {
+                // One way, and nothing to say.
+                continue;
+            }
             if !agree(spec, name, &value(a, name), &value(b, name)) {
                 let text = |record: &Record| value(record, name).to_plain().unwrap_or_default();
                 let differ = format!("'{}' and '{}' differ; {}", text(a), text(b), story(name, a, b));
                 return Some(Violation::new("I3", what(&differ)));
+            }
+            let met_again = world
+                .apart
+                .contains(&(key.sync.clone(), key.id.clone(), other.clone()));
+            if met_again || field.direction.is_some() {
+                continue;
             }
             if let Some(problem) = lost_edit(spec, key, name, a, b, world, plan) {
                 return Some(Violation::new("I1", what(&problem)));
@@ -431,7 +441,11 @@ fn lost_edit(
             } else {
                 first(a_saw_b)
             };
+            let policy = spec.model.fields.get(name).map(|field| field.policy);
+            // By stamps of whole records, or by a person: either may stand, but one of them does.
+            let undecided = matches!(policy, Some(Policy::Newest | Policy::Ask));
             let either = agree(spec, name, &edit_a.value, &edit_b.value)
+                || undecided
                 || b_saw_a == Seen::Maybe
                 || a_saw_b == Seen::Maybe
                 || (b_saw_a == Seen::Yes && a_saw_b == Seen::Yes)

@@ -11,6 +11,9 @@ use seamless_core::{Clock, Timestamp};
 
 use super::rng::Rng;
 
+/// Where virtual time starts on everybody's wall clock, in microseconds since 1970.
+pub(super) const EPOCH: i64 = 1_700_000_000_000_000;
+
 /// The shared state of a run: time, chance, trace.
 #[derive(Clone)]
 pub(super) struct Sim(Arc<Mutex<State>>);
@@ -106,7 +109,7 @@ impl Future for Pause {
 #[async_trait]
 impl Clock for Sim {
     fn now(&self) -> Timestamp {
-        Timestamp(1_700_000_000_000_000 + self.state().now.as_micros() as i64)
+        Timestamp(EPOCH + self.state().now.as_micros() as i64)
     }
 
     fn monotonic(&self) -> Duration {

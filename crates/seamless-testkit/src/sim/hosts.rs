@@ -1,7 +1,7 @@
 //! One run: hosts, people, crashes, then calm, then judgement.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use seamless_core::envelope::{Hasher, Identity, RowSeal, Sealer};
 use seamless_core::mapping::SideMapping;
 use seamless_core::memory::{MemoryBus, MemoryStore};
 use seamless_core::pipeline::{
-    Applier, Direction, Engine, EntityModel, Entry, Mistakes, PollStep, Poller, Resolver, Rows, SideSpec,
-    SyncSpec, System as EngineSystem, Timings, WriteBacker,
+    Applier, Direction, Engine, EntityModel, Entry, Mistakes, PlanItem, PollStep, Poller, Resolver, Rows,
+    SideSpec, SyncSpec, System as EngineSystem, Timings, WriteBacker,
 };
 use seamless_core::{Bus, BusLimits, KeyProvider, Keyset, Scan, Side, StateStore, SyncId, SystemId, Table};
 
@@ -20,6 +20,7 @@ use super::checks::{self, Violation};
 use super::executor::{Executor, Sim};
 use super::model::{account_mapping, account_model, contact_mapping, contact_model};
 use super::plan::Plan;
+use super::reviewers;
 use super::rng::{Rng, SharedRng};
 use super::world::{Connector, STALE_READ_MAX, World, capabilities};
 
@@ -34,15 +35,18 @@ const SYSTEMS: [&str; 2] = ["psa", "crm"];
 type Polls = BTreeMap<(String, String), u64>;
 
 /// A run: its plan, its two systems, its store and bus.
+#[derive(Clone)]
 pub(super) struct Run {
     pub(super) plan: Arc<Plan>,
     mistakes: Mistakes,
     pub(super) sim: Sim,
-    world: Arc<Mutex<World>>,
-    store: Arc<MemoryStore>,
+    pub(super) world: Arc<Mutex<World>>,
+    pub(super) store: Arc<MemoryStore>,
     bus: Arc<MemoryBus>,
     keys: Arc<Keyset>,
     polls: Arc<Mutex<Polls>>,
+    /// The mappings have been changed.
+    remapped: Arc<AtomicBool>,
 }
 
 pub(super) fn simulate(plan: Plan, mistakes: Mistakes, keep_trace: bool) -> Outcome {
@@ -68,6 +72,7 @@ pub(super) fn simulate(plan: Plan, mistakes: Mistakes, keep_trace: bool) -> Outc
         store: Arc::new(MemoryStore::new()),
         keys: Arc::new(keys),
         polls: Arc::new(Mutex::new(BTreeMap::new())),
+        remapped: Arc::new(AtomicBool::new(false)),
         sim,
     };
     run.populate(&mut rng);
@@ -135,6 +140,17 @@ impl Run {
             if now >= next_event {
                 events += 1;
                 next_event = now + Duration::from_micros(rng.between(200, 18_000));
+                if self.plan.remapped_at == Some(events) {
+                    // The configuration changes: every host stops, and starts with the new one.
+                    self.sim.note(|| "the mappings are changed".to_owned());
+                    self.remapped.store(true, Ordering::Relaxed);
+                    for host in 0..self.plan.hosts {
+                        executor.kill(host);
+                        if !restarts.iter().any(|(_, down)| *down == host) {
+                            restarts.push((now, host));
+                        }
+                    }
+                }
                 if rng.per_mille(self.plan.crashes) {
                     let host = rng.below(self.plan.hosts as u64) as usize;
                     if !restarts.iter().any(|(_, down)| *down == host) {
@@ -255,7 +271,7 @@ impl Run {
                 what.push(format!("{depth} message(s) to {system}"));
             }
         }
-        for table in [Table::Intent, Table::Hint, Table::WriteBack] {
+        for table in [Table::Intent, Table::Hint, Table::WriteBack, Table::Asked] {
             let count = ready(self.store.count(table, ""))
                 .and_then(Result::ok)
                 .unwrap_or(u64::MAX);
@@ -315,31 +331,32 @@ impl Run {
                 direction: Direction::TwoWay,
                 owner,
                 first_merge_accepted: true,
+                scope: Default::default(),
             };
             (id, Arc::new(spec))
         };
         BTreeMap::from([
-            sync(account_model(), [account_mapping(0), account_mapping(1)]),
+            sync(
+                account_model(),
+                [0, 1].map(|system| account_mapping(system, self.remapped.load(Ordering::Relaxed))),
+            ),
             sync(contact_model(), [contact_mapping(), contact_mapping()]),
         ])
     }
 
-    /// Starts the workers of a host. A lone host frees the claims that its dead self left.
-    fn start(&self, executor: &mut Executor, host: usize, seed: u64) {
+    /// An engine; one that carries out a plan goes through connectors that watch it.
+    pub(super) fn engine(&self, seed: u64, planned: Option<Arc<Vec<PlanItem>>>) -> Option<Arc<Engine>> {
         let random = Arc::new(SharedRng(Mutex::new(Rng::new(seed))));
         let keys: Arc<dyn KeyProvider> = self.keys.clone();
-        let (Ok(index), Ok(sealer)) = (
-            keys.index(),
-            Sealer::new(keys.clone(), random.clone(), Run::identity()),
-        ) else {
-            return;
-        };
+        let index = keys.index().ok()?;
+        let sealer = Sealer::new(keys, random.clone(), Run::identity()).ok()?;
         let connector = |system| {
             Arc::new(Connector {
                 world: self.world.clone(),
                 sim: self.sim.clone(),
                 plan: self.plan.clone(),
                 system,
+                planned: planned.clone(),
             })
         };
         let systems = (0..2)
@@ -354,7 +371,7 @@ impl Run {
                 )
             })
             .collect();
-        let engine = Arc::new(Engine {
+        Some(Arc::new(Engine {
             syncs: self.syncs(),
             systems,
             store: Arc::new(ChaosStore {
@@ -379,23 +396,32 @@ impl Run {
                 claim_lease: Duration::from_millis(500),
                 defer_min: Duration::from_millis(8),
                 defer_max: Duration::from_millis(400),
+                newest_guard: Duration::from_millis(50),
             },
             counters: Default::default(),
             mistakes: self.mistakes,
             used: AtomicBool::new(false),
-        });
+        }))
+    }
+
+    /// Starts the workers of a host. A lone host frees the claims that its dead self left.
+    fn start(&self, executor: &mut Executor, host: usize, seed: u64) {
+        let Some(engine) = self.engine(seed, None) else {
+            return;
+        };
         self.sim.note(|| format!("host {host} starts"));
-        if self.plan.hosts == 1 {
-            let engine = engine.clone();
-            let sim = self.sim.clone();
+        let mut opening = Executor::new(self.sim.clone());
+        let (alone, opened) = (self.plan.hosts == 1, engine.clone());
+        opening.spawn(0, async move {
             // The embedded store is exclusive: whoever held a claim is dead.
-            let mut freeing = Executor::new(sim);
-            freeing.spawn(0, async move {
-                drop(engine.release_stale_claims().await);
-            });
-            while freeing.step() {}
-        }
+            if alone {
+                drop(opened.release_stale_claims().await);
+            }
+            drop(opened.settle_in().await);
+        });
+        while opening.step() {}
         self.spawn_workers(executor, host, &engine);
+        reviewers::spawn(self, executor, host, &engine, seed);
     }
 
     fn spawn_workers(&self, executor: &mut Executor, host: usize, engine: &Arc<Engine>) {

@@ -11,6 +11,7 @@ mod hosts;
 mod model;
 mod people;
 mod plan;
+mod reviewers;
 mod rng;
 mod world;
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use seamless_core::Value;
 use seamless_core::mapping::{Compare, FieldKind, FieldMapping, OptionMap, SideMapping};
-use seamless_core::pipeline::{EntityModel, FieldSpec, MatchField, MatchRule, Normaliser, ReferenceSpec};
+use seamless_core::pipeline::{
+    Direction, EntityModel, FieldSpec, MatchField, MatchRule, Normaliser, Outside, Policy, ReferenceSpec,
+};
 
 use super::rng::Rng;
 
@@ -31,10 +33,19 @@ pub(super) fn account_model() -> EntityModel {
         reference: Some(ReferenceSpec {
             entity: "account".into(),
             required: false,
+            outside: Outside::Wait,
         }),
         ..FieldSpec::default()
     };
     let plain = FieldSpec::default;
+    let policy = |policy| FieldSpec {
+        policy,
+        ..FieldSpec::default()
+    };
+    let origin = FieldSpec {
+        direction: Some(Direction::AToB),
+        ..FieldSpec::default()
+    };
     EntityModel {
         name: "account".into(),
         fields: BTreeMap::from([
@@ -44,6 +55,9 @@ pub(super) fn account_model() -> EntityModel {
             ("title".into(), plain()),
             ("note".into(), plain()),
             ("kind".into(), plain()),
+            ("tier".into(), policy(Policy::Newest)),
+            ("memo".into(), policy(Policy::Ask)),
+            ("origin".into(), origin),
             ("parent".into(), parent),
         ]),
         match_rules: vec![MatchRule {
@@ -63,16 +77,17 @@ pub(super) fn account_model() -> EntityModel {
     }
 }
 
-pub(super) fn account_mapping(system: usize) -> SideMapping {
+/// What the options are called, before and after the mapping is changed.
+const KINDS: [[&str; 3]; 2] = [["x", "y", "z"], ["ex", "why", "zed"]];
+
+pub(super) fn account_mapping(system: usize, remapped: bool) -> SideMapping {
+    let [x, y, z] = KINDS[usize::from(remapped)];
     let mut title = FieldMapping::text("title");
-    let mut kind = FieldMapping::choice("kind", OptionMap::of([("x", "x"), ("y", "y"), ("z", "z")]));
+    let mut kind = FieldMapping::choice("kind", OptionMap::of([(x, "x"), (y, "y"), (z, "z")]));
     if system == 0 {
         title = title.max(5);
         title.truncate = true;
-        kind = FieldMapping::choice(
-            "kind",
-            OptionMap::of([("x", 1_i64), ("y", 2)]).write_fallback("x"),
-        );
+        kind = FieldMapping::choice("kind", OptionMap::of([(x, 1_i64), (y, 2)]).write_fallback(x));
     }
     SideMapping {
         entity: "account".into(),
@@ -84,6 +99,9 @@ pub(super) fn account_mapping(system: usize) -> SideMapping {
             ("title".into(), title),
             ("note".into(), FieldMapping::text("note")),
             ("kind".into(), kind),
+            ("tier".into(), FieldMapping::text("tier")),
+            ("memo".into(), FieldMapping::text("memo")),
+            ("origin".into(), FieldMapping::text("origin")),
             (
                 "parent".into(),
                 FieldMapping::reference("parent", FieldKind::Text),
@@ -97,6 +115,7 @@ pub(super) fn contact_model() -> EntityModel {
         reference: Some(ReferenceSpec {
             entity: "account".into(),
             required: true,
+            outside: Outside::Wait,
         }),
         ..FieldSpec::default()
     };

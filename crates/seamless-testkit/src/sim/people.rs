@@ -42,7 +42,7 @@ impl Run {
                 ),
                 ("postal".to_owned(), Value::from(format!("P{number}").as_str())),
             ]);
-            for field in ["phone", "title", "note", "kind"] {
+            for field in ["phone", "title", "note", "kind", "tier", "memo", "origin"] {
                 if rng.per_mille(600) {
                     world.next_edit += 1;
                     fields.insert(
@@ -123,9 +123,20 @@ impl Run {
         } else if entity == "contact" {
             "note"
         } else {
-            rng.pick(&["phone", "title", "note", "note", "kind", "title"])
-                .copied()
-                .unwrap_or("note")
+            rng.pick(&[
+                "phone", "title", "note", "note", "kind", "title", "tier", "memo", "origin",
+            ])
+            .copied()
+            .unwrap_or("note")
+        };
+        // One way: what is typed over on the other side stays as it is typed, and is nobody's edit.
+        let side = if field == "origin" { 0 } else { side };
+        let id = match field {
+            "origin" => match pick(&world, side, entity, rng) {
+                Some(id) => id,
+                None => return,
+            },
+            _ => id,
         };
         world.next_edit += 1;
         let number = world.next_edit;

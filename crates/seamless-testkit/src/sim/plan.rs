@@ -55,6 +55,12 @@ pub struct Plan {
     pub page: usize,
     /// Pause between polls.
     pub poll_every: Duration,
+    /// Plans that are made and carried out while everybody is at work.
+    pub plans: u32,
+    /// Share of a reviewer's looks in which a pair is taken apart, per mille.
+    pub unlinks: u64,
+    /// The mappings call their options otherwise from this event on.
+    pub remapped_at: Option<u64>,
 }
 
 impl Plan {
@@ -90,6 +96,9 @@ impl Plan {
             twins: *rng.pick(&[0, 100, 400]).unwrap_or(&100),
             page: rng.between(3, 8) as usize,
             poll_every: millis(*rng.pick(&[30, 80, 200]).unwrap_or(&40)),
+            plans: *rng.pick(&[0, 0, 1, 3]).unwrap_or(&0),
+            unlinks: *rng.pick(&[0, 0, 60]).unwrap_or(&0),
+            remapped_at: rng.per_mille(250).then(|| rng.between(40, 260)),
         }
     }
 }

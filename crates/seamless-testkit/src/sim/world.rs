@@ -1,19 +1,19 @@
 //! The two simulated systems, with a history of everything that people and the engine did to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use seamless_core::pipeline::RecordKey;
+use seamless_core::pipeline::{PlanItem, PlanStep, RecordKey};
 use seamless_core::{
     Capabilities, Effect, EntityInfo, Error, ErrorKind, ExternalKey, Fields, ListRequest, Lookup,
-    NativeRecord, Page, PageToken, Reader, RecordId, Result, Source, Stamp, Target, Timestamp, Value, Write,
-    WriteAction, Written,
+    NativeRecord, Page, PageToken, Reader, RecordId, Result, Source, Stamp, SyncId, Target, Timestamp, Value,
+    Write, WriteAction, Written,
 };
 
 use super::checks::Violation;
-use super::executor::Sim;
+use super::executor::{EPOCH, Sim};
 use super::plan::Plan;
 
 /// Both systems.
@@ -25,6 +25,8 @@ pub(super) struct World {
     pub(super) next_edit: u64,
     /// When intents were open, by the store's own commits.
     pub(super) intents: Vec<OpenIntent>,
+    /// Pairs that a person took apart once, by sync and both ids: when they meet again, first-merge rules decide on every field.
+    pub(super) apart: BTreeSet<(SyncId, RecordId, RecordId)>,
 }
 
 /// The life of an intent: what a person edits meanwhile is R7's window or R8's named conflict.
@@ -108,6 +110,7 @@ impl World {
             open_window: 0,
             next_edit: 0,
             intents: Vec::new(),
+            apart: BTreeSet::new(),
         }
     }
 
@@ -382,7 +385,7 @@ fn only_digits(value: &Value) -> Value {
 
 fn floor(at: Duration, plan: &Plan) -> i64 {
     let grain = plan.granularity.as_micros().max(1) as i64;
-    (at.as_micros() as i64).div_euclid(grain) * grain
+    (EPOCH + at.as_micros() as i64).div_euclid(grain) * grain
 }
 
 /// A connector to one of the systems.
@@ -391,9 +394,45 @@ pub(super) struct Connector {
     pub(super) sim: Sim,
     pub(super) plan: Arc<Plan>,
     pub(super) system: usize,
+    /// What may be written through this connector, where a plan is carried out.
+    pub(super) planned: Option<Arc<Vec<PlanItem>>>,
 }
 
 impl Connector {
+    /// A plan that is carried out writes what it says, ids aside, and nothing else.
+    fn check_planned(&self, write: &Write) {
+        let Some(items) = &self.planned else { return };
+        let (step, id, fields) = match &write.action {
+            WriteAction::Create { fields } => (PlanStep::Create, None, fields),
+            WriteAction::Update { current, fields } => (PlanStep::Update, Some(&current.id), fields),
+            WriteAction::Delete { .. } => return,
+        };
+        if id.is_some() && fields.keys().all(|field| field == "xref") {
+            return;
+        }
+        let is_id = |field: &str| ["xref", "parent", "account"].contains(&field);
+        let plain: Fields = fields
+            .iter()
+            .filter(|(field, _)| !is_id(field))
+            .map(|(field, value)| (field.clone(), value.clone()))
+            .collect();
+        let same = |item: &PlanItem| {
+            let writes = item.fields.values().filter(|write| !is_id(&write.path));
+            let native: Fields = writes
+                .map(|write| (write.path.clone(), write.native.clone()))
+                .collect();
+            let here = item.record.side.other().index() == self.system;
+            let born = item.other.as_ref().is_some_and(|other| other.0.starts_with('-'));
+            here && item.step == step
+                && native == plain
+                && (step == PlanStep::Create || born || item.other.as_ref() == id)
+        };
+        if !items.iter().any(same) {
+            let what = format!("{} was written, and no plan says so", describe(&write.action));
+            self.world().fail(Violation::new("PLAN", what));
+        }
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
         world.settle(self.sim.now(), &self.plan);
@@ -572,6 +611,7 @@ impl Connector {
         if now > write.send_by {
             return Err(Error::unavailable("too late to send").effect(Effect::NotApplied));
         }
+        self.check_planned(write);
         let fault = {
             let mut state = self.sim.state();
             let faulty = !state.calm && state.rng.per_mille(self.plan.write_faults);

@@ -5,12 +5,14 @@ mod explain;
 mod init;
 mod keys;
 mod links;
+mod plan;
+mod review;
 mod run;
 mod status;
 
 use seamless_host::{Config, config_schema};
 
-use crate::cli::{Cli, Verb};
+use crate::cli::{Cli, PlanShow, Verb};
 use crate::exit::Exit;
 use crate::output::Output;
 use crate::plugins::plugins;
@@ -23,8 +25,21 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> anyhow::Result<Exit> {
         Verb::Init { live: true, .. } => init::add_live(&config()?, &plugins(), output).await,
         Verb::Check { offline } => check::check(&config()?, *offline, output).await,
         Verb::Run { once, accept } => run::run(config()?, *once, *accept, output).await,
+        Verb::Plan {
+            out,
+            records,
+            show: None,
+        } => plan::plan(&config()?, out.as_deref(), *records, output).await,
+        Verb::Plan {
+            records,
+            show: Some(PlanShow::Show { file }),
+            ..
+        } => plan::show(&config()?, file, *records, output),
+        Verb::Apply { file, accept } => plan::apply(&config()?, file, *accept, output).await,
         Verb::Status { parked } => status::status(&config()?, *parked, output).await,
         Verb::Explain { entity, record } => explain::explain(&config()?, entity, record, output).await,
+        Verb::Review { records, word: None } => review::list(&config()?, *records, output).await,
+        Verb::Review { word: Some(word), .. } => review::decide(&config()?, word, output).await,
         Verb::Links(verb) => links::links(config()?, verb, output).await,
         Verb::Keys(verb) => keys::keys(verb, output),
         Verb::Schema => {

@@ -31,7 +31,7 @@ pub(super) async fn run(config: Config, once: bool, accept: bool, output: &Outpu
         true => {
             let bar = Bar::new();
             let ended = host.run(options, &bar, shutdown).await;
-            bar.0.finish_and_clear();
+            bar.clear();
             ended?
         }
         false => host.run(options, &Silent, shutdown).await?,
@@ -45,14 +45,19 @@ pub(super) async fn run(config: Config, once: bool, accept: bool, output: &Outpu
 }
 
 /// A bar on stderr.
-struct Bar(ProgressBar);
+pub(super) struct Bar(ProgressBar);
 
 impl Bar {
-    fn new() -> Bar {
+    pub(super) fn new() -> Bar {
         let bar = BARS.add(ProgressBar::new(0));
         bar.enable_steady_tick(Duration::from_millis(120));
         bar.set_style(spinner());
         Bar(bar)
+    }
+
+    /// Takes the bar away.
+    pub(super) fn clear(&self) {
+        self.0.finish_and_clear();
     }
 }
 

@@ -65,6 +65,9 @@ fn text(status: &Status, records: Option<&[ParkedRecord]>, output: &Output) -> S
                 ),
             );
         }
+        for (reason, count) in &sync.left_out {
+            add(*count, format!("left out: {}", reason.replace('_', " ")));
+        }
         for (reason, count) in &sync.write_backs_parked {
             add(
                 *count,

@@ -59,7 +59,7 @@ impl Applier {
     }
 
     /// The phases. An error leaves the items it concerns open; [`Applier::end`] puts them back.
-    async fn work(&self, items: &mut [Item]) -> Result<()> {
+    pub(super) async fn work(&self, items: &mut [Item]) -> Result<()> {
         let engine = &*self.engine;
         load_links(engine, items).await?;
         self.claim(items, Item::record_claims).await?;
@@ -70,6 +70,7 @@ impl Applier {
             self.claim(items, Item::match_claims).await?;
             find::link_new(self, items).await?;
             plan::plan(self, items).await?;
+            self.pass_gate(items);
             let written = write::write(self, items).await;
             finish::finish(engine, items).await?;
             written?;
@@ -222,7 +223,7 @@ impl Applier {
     }
 
     /// Settles messages, puts hints and claims back. Returns how many records were deferred.
-    async fn end(&self, items: &mut [Item], failed: bool) -> Result<usize> {
+    pub(super) async fn end(&self, items: &mut [Item], failed: bool) -> Result<usize> {
         let engine = &*self.engine;
         let mut settlements = Vec::new();
         let mut ops = Vec::new();
@@ -233,6 +234,10 @@ impl Applier {
                     self.forget_deferrals(&item.key);
                     let done = item.deliveries.drain(..);
                     settlements.extend(done.map(|(lock, _)| Settlement::Complete(lock, receipt)));
+                    continue;
+                }
+                Some(End::Hold(_)) => {
+                    ops.extend(item.held.releases(engine));
                     continue;
                 }
                 Some(End::Defer(wait)) => wait,

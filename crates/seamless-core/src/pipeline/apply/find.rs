@@ -13,7 +13,7 @@ use crate::pipeline::ledger::Reason;
 use crate::pipeline::matching::{self, Candidate, RuleOutcome};
 use crate::pipeline::mistakes::Mistake;
 use crate::pipeline::spec::{MatchRule, SyncSpec};
-use crate::pipeline::state::{ClaimHolder, Intent, Link, Parked, RecordKey, Rows};
+use crate::pipeline::state::{ClaimHolder, Decision, Intent, Link, Parked, RecordKey, Rows};
 use crate::record::{RecordId, SyncId};
 use crate::value::Value;
 
@@ -234,6 +234,8 @@ struct Taken {
     intended: BTreeSet<RecordKey>,
     /// Set aside after a lost create: nobody's candidate, unless a person has written the cross-reference.
     aside: BTreeSet<RecordKey>,
+    /// Set aside by a person: nobody's candidate at all.
+    apart: BTreeSet<RecordKey>,
 }
 
 impl Taken {
@@ -248,6 +250,9 @@ impl Taken {
         let mut keys: BTreeSet<RecordKey> = BTreeSet::new();
         for (index, found) in indexes.iter().zip(findings) {
             keys.insert(items[*index].key.clone());
+            if let Some(Decision::Link { other }) = &items[*index].decision {
+                keys.insert(RecordKey::new(&sync.id, side.other(), other));
+            }
             let there = found
                 .naming_us
                 .iter()
@@ -267,6 +272,7 @@ impl Taken {
             linked: BTreeMap::new(),
             intended: BTreeSet::new(),
             aside: BTreeSet::new(),
+            apart: BTreeSet::new(),
         };
         for (at, key) in keys.iter().enumerate() {
             if let Some(row) = &found[at] {
@@ -281,14 +287,13 @@ impl Taken {
                 taken.intended.insert(key.clone());
             }
             let at = at + keys.len();
-            if let Some(row) = &found[at]
-                && engine
-                    .typed()
-                    .sealed::<Parked>(&rows[at], row)?
-                    .reason
-                    .awaits_person()
-            {
-                taken.aside.insert(key.clone());
+            if let Some(row) = &found[at] {
+                let reason = engine.typed().sealed::<Parked>(&rows[at], row)?.reason;
+                if reason.awaits_person() {
+                    taken.aside.insert(key.clone());
+                } else if reason.is_apart() {
+                    taken.apart.insert(key.clone());
+                }
             }
         }
         Ok(taken)
@@ -296,7 +301,7 @@ impl Taken {
 
     /// Cannot be linked now.
     fn busy(&self, key: &RecordKey) -> bool {
-        self.linked.contains_key(key) || self.intended.contains(key)
+        self.linked.contains_key(key) || self.intended.contains(key) || self.apart.contains(key)
     }
 
     /// Is no candidate of a match rule.
@@ -339,9 +344,20 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
         item.end = Some(End::Defer(wait));
         return;
     }
+    if follow_person(engine, item, &source, taken) {
+        return;
+    }
     let there = |record: &Observed| RecordKey::new(&item.sync.id, item.other(), &record.id);
     if let Some(named) = &found.named {
         let key = there(named);
+        if taken.apart.contains(&key) {
+            let sentence = format!(
+                "its cross-reference names {}, which a person has set aside; say with `seamless review` what it is, or clear the field",
+                named.id
+            );
+            item.park(engine, Reason::ParkedCopiedReference, sentence, vec![key]);
+            return;
+        }
         if taken.linked.contains_key(&key) || named.xref.as_ref().is_some_and(|xref| *xref != item.key.id.0) {
             let sentence = format!(
                 "its cross-reference names {}, which belongs to another record: probably a copy made by a person; clear the field in one of the two",
@@ -461,6 +477,48 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
             }
         }
     }
+}
+
+/// A person's word comes before every rule. Returns whether it says everything.
+fn follow_person(engine: &Engine, item: &mut Item, source: &Observed, taken: &Taken) -> bool {
+    match item.decision.clone() {
+        Some(Decision::Link { other }) => {
+            let key = RecordKey::new(&item.sync.id, item.other(), &other);
+            if taken.linked.contains_key(&key) {
+                let sentence =
+                    format!("a person linked it to {other}, which belongs to another record by now");
+                item.park(engine, Reason::ParkedAmbiguous, sentence, vec![key]);
+            } else if taken.intended.contains(&key) {
+                item.end = Some(End::Defer(engine.timings.defer_min * 4));
+            } else {
+                link(item, &other, Reason::LinkedByPerson, "a person said so");
+            }
+        }
+        Some(Decision::Create) => {}
+        Some(Decision::Ignore) => {
+            let sentence = "a person has set it aside for good; `seamless review again` takes that back";
+            item.park(engine, Reason::Ignored, sentence.to_owned(), Vec::new());
+        }
+        Some(Decision::Unlinked) if engine.mistakes.has(Mistake::UnlinkedRelinked) => return false,
+        Some(Decision::Unlinked) => {
+            let sentence =
+                "a person has unlinked it; say with `seamless review` what it is: link, create or ignore";
+            item.park(engine, Reason::Unlinked, sentence.to_owned(), Vec::new());
+        }
+        Some(Decision::Include) => return false,
+        None => {
+            let broken = item.sync.scope[item.side().index()]
+                .iter()
+                .find(|rule| !rule.holds(source));
+            let Some(rule) = broken else { return false };
+            let sentence = format!(
+                "it is outside the scope of the sync: {} is none of those wanted",
+                rule.field
+            );
+            item.park(engine, Reason::OutOfScope, sentence, Vec::new());
+        }
+    }
+    true
 }
 
 fn link(item: &mut Item, id: &RecordId, reason: Reason, note: &str) {

@@ -8,7 +8,7 @@ use crate::contract::{Expect, MessageId, Op, RowKey, Scan, Table};
 use crate::error::{ErrorKind, Result};
 use crate::mapping::Observed;
 use crate::pipeline::ledger::{Entry, Reason};
-use crate::pipeline::merge::{Base, FieldWrite, Half, Why};
+use crate::pipeline::merge::{ASKED, Base, FieldWrite, Half, Why};
 use crate::pipeline::mistakes::Mistake;
 use crate::pipeline::spec::SyncSpec;
 use crate::pipeline::state::{
@@ -36,7 +36,11 @@ pub(crate) struct Landing {
     pub(crate) pair: Pair,
     pub(crate) pair_expect: Expect,
     pub(crate) new_link: Option<(Reason, String)>,
+    /// Mapping versions that the halves are written under.
+    pub(crate) mapping: [u64; 2],
     pub(crate) hint_target: bool,
+    /// Records to be taken in although they are left out.
+    pub(crate) pulls: Vec<RecordKey>,
     pub(crate) first_merge: u64,
     pub(crate) messages: Vec<MessageId>,
     pub(crate) release: Vec<Op>,
@@ -55,6 +59,7 @@ struct Outcome {
     parked: Option<Parked>,
     pending: BTreeMap<String, RecordKey>,
     hint_target: Option<RecordKey>,
+    pulls: Vec<RecordKey>,
     write_backs: Vec<(RecordKey, RecordId)>,
     first_merge: u64,
     entries: Vec<Entry>,
@@ -159,6 +164,7 @@ fn outcome_of(engine: &Engine, item: &mut Item, parked: Option<Parked>, entries:
         parked,
         pending: BTreeMap::new(),
         hint_target: None,
+        pulls: item.pulls.clone(),
         write_backs: Vec::new(),
         first_merge: 0,
         entries,
@@ -234,7 +240,7 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
         blocked: landing.blocked,
         ..landing.pair
     };
-    pair.mapping = versions(&sync);
+    pair.mapping = landing.mapping;
     pair.decided[s] = Some(landing.source_content);
     pair.decided[t] = None;
     let mut hint = landing.hint_target;
@@ -310,6 +316,7 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
         parked: None,
         pending: landing.pending,
         hint_target: hint.then_some(target_key),
+        pulls: landing.pulls,
         write_backs,
         first_merge: landing.first_merge,
         entries,
@@ -327,7 +334,7 @@ fn halves_changed(before: &Pair, after: &Pair, side: usize) -> bool {
     })
 }
 
-fn versions(sync: &SyncSpec) -> [u64; 2] {
+pub(super) fn versions(sync: &SyncSpec) -> [u64; 2] {
     [sync.sides[0].mapping_version(), sync.sides[1].mapping_version()]
 }
 
@@ -595,6 +602,27 @@ impl Outcome {
                     ops.extend(context.wakes.get(record).cloned().unwrap_or_default());
                 }
             }
+            let asked = self.key.on_first_side(target).row(Table::Asked);
+            if pair.blocked.values().any(|why| why == ASKED) {
+                ops.push(Op::Put {
+                    key: asked,
+                    expect: Expect::Any,
+                    value: Vec::new(),
+                });
+            } else if self.sync.asks() {
+                ops.push(Op::Delete {
+                    key: asked,
+                    expect: Expect::Any,
+                });
+            }
+            if self.linked {
+                for record in [&self.key, &target_key] {
+                    ops.push(Op::Delete {
+                        key: record.row(Table::Decision),
+                        expect: Expect::Any,
+                    });
+                }
+            }
             if self.linked || self.wrote_target {
                 // What the target was parked with has been overtaken.
                 ops.push(Op::Delete {
@@ -606,6 +634,7 @@ impl Outcome {
         for (record, xref) in &self.write_backs {
             let row = WriteBack {
                 xref: xref.clone(),
+                over: None,
                 tries: 0,
                 parked: None,
                 due: engine.clock.now(),
@@ -614,6 +643,9 @@ impl Outcome {
         }
         if let Some(record) = &self.hint_target {
             ops.push(self.hint(engine, record)?);
+        }
+        for record in &self.pulls {
+            ops.extend(engine.take_in(record)?);
         }
         for entry in &self.entries {
             let row = entry.row(engine.salt());

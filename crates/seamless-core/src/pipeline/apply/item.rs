@@ -15,8 +15,8 @@ use crate::pipeline::matching;
 use crate::pipeline::merge::Merge;
 use crate::pipeline::mistakes::Mistake;
 use crate::pipeline::spec::SyncSpec;
-use crate::pipeline::state::{Link, Pair, Parked, RecordKey, Rows, expect_of, pair_row_of};
-use crate::record::RecordId;
+use crate::pipeline::state::{Decision, Link, Pair, Parked, RecordKey, Rows, expect_of, pair_row_of};
+use crate::record::{NativeRecord, RecordId};
 
 /// A record being applied, with the messages and hints that asked for it.
 pub(crate) struct Item {
@@ -30,9 +30,13 @@ pub(crate) struct Item {
     pub(crate) reread: bool,
     pub(crate) held: Held,
     pub(crate) link: Option<Link>,
+    /// What a person has decided about it, as long as it has no counterpart.
+    pub(crate) decision: Option<Decision>,
     pub(crate) pair: Pair,
     pub(crate) pair_expect: Expect,
     pub(crate) source: Option<Observed>,
+    /// As its system writes it, where it was read in this step.
+    pub(crate) source_native: Option<NativeRecord>,
     pub(crate) target: Option<Seen>,
     /// When the target was read, on the monotonic clock.
     pub(crate) read_at: Duration,
@@ -41,7 +45,13 @@ pub(crate) struct Item {
     pub(crate) merge: Merge,
     /// Parents that optional references wait for.
     pub(crate) pending: BTreeMap<String, RecordKey>,
+    /// Records that are left out and have to be taken in, because this one refers to them.
+    pub(crate) pulls: Vec<RecordKey>,
     pub(crate) end: Option<End>,
+    /// Something was written for it.
+    pub(crate) written: bool,
+    /// Why it was set aside in this step.
+    pub(crate) aside: Option<String>,
 }
 
 /// How a record leaves the step.
@@ -57,6 +67,8 @@ pub(crate) enum End {
     Clash,
     /// Later.
     Defer(Duration),
+    /// The gate held it back: nothing is changed.
+    Hold(String),
     /// Its commit is done.
     Done(CommitReceipt),
 }
@@ -72,16 +84,29 @@ impl Item {
             reread: false,
             held: Held::default(),
             link: None,
+            decision: None,
             pair: Pair::default(),
             pair_expect: Expect::Absent,
             source: None,
+            source_native: None,
             target: None,
             read_at: Duration::ZERO,
             new_link: None,
             merge: Merge::default(),
             pending: BTreeMap::new(),
+            pulls: Vec::new(),
             end: None,
+            written: false,
+            aside: None,
         }
+    }
+
+    /// Whether its halves are those of an older mapping.
+    pub(crate) fn under_older_mapping(&self) -> bool {
+        !self.pair.base.is_empty()
+            && Side::BOTH
+                .iter()
+                .any(|side| self.pair.mapping[side.index()] != self.sync.side(*side).mapping_version())
     }
 
     pub(crate) fn open(&self) -> bool {
@@ -167,6 +192,7 @@ impl Item {
             candidates,
         };
         engine.counters.parked.add(1);
+        self.aside = Some(sentence.clone());
         let entry = Entry::new(now, &self.key, reason, sentence);
         self.end = Some(End::Commit {
             parked: Some(parked),
@@ -187,6 +213,7 @@ impl Item {
             candidates: Vec::new(),
         };
         engine.counters.waiting.add(1);
+        self.aside = Some(sentence.clone());
         let entry = Entry::new(now, &self.key, Reason::WaitsForParent, sentence);
         self.end = Some(End::Commit {
             parked: Some(parked),
@@ -220,6 +247,20 @@ pub(crate) async fn load_state(engine: &Engine, items: &mut [Item]) -> Result<()
             pairs.push((index, pair_row_of(&item.key, &link.other)));
         }
     }
+    let unlinked: Vec<usize> = (0..items.len())
+        .filter(|at| items[*at].open() && items[*at].link.is_none())
+        .collect();
+    let keys: Vec<RowKey> = unlinked
+        .iter()
+        .map(|at| items[*at].key.row(Table::Decision))
+        .collect();
+    for ((at, key), row) in unlinked
+        .into_iter()
+        .zip(&keys)
+        .zip(engine.store.get(&keys).await?)
+    {
+        items[at].decision = row.map(|row| Rows::plain(key, &row)).transpose()?;
+    }
     let keys: Vec<RowKey> = pairs.iter().map(|(_, key)| key.clone()).collect();
     let rows = engine.store.get(&keys).await?;
     for ((index, key), row) in pairs.iter().zip(rows) {
@@ -239,7 +280,7 @@ pub(crate) async fn load_sources(engine: &Engine, items: &mut [Item]) -> Result<
         let seen = item.pair.seen[item.key.side.index()];
         let snapshot = item.snapshot.take();
         let stamp = snapshot.as_ref().and_then(|snapshot| snapshot.stamp);
-        let newer = !item.reread && stamp.is_some() && stamp > seen;
+        let newer = !item.reread && !item.under_older_mapping() && stamp.is_some() && stamp > seen;
         if engine.mistakes.has(Mistake::EqualStampDropped) && !item.reread && stamp.is_some() && stamp <= seen
         {
             item.commit(Vec::new());
@@ -260,7 +301,10 @@ pub(crate) async fn load_sources(engine: &Engine, items: &mut [Item]) -> Result<
         for index in indexes {
             let item = &mut items[index];
             match found.remove(&item.key.id) {
-                Some(seen) => item.source = Some(seen.observed),
+                Some(seen) => {
+                    item.source_native = item.under_older_mapping().then_some(seen.native);
+                    item.source = Some(seen.observed);
+                }
                 None => {
                     let note = "the record no longer exists there, or is not visible any more; its counterpart stays as it is";
                     let entry = Entry::new(engine.clock.now(), &item.key, Reason::SourceGone, note);

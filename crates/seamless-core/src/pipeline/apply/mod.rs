@@ -1,12 +1,13 @@
 //! Apply (R3–R11): takes messages and hints, claims, matches, merges, writes, commits, settles.
 //!
 //! A step handles a batch, so that look-ups are asked together; outcomes are per record. The phases of a step, in order:
-//! [`batch`] (receive, open, join), claim and re-read ([`item`]), match ([`find`]), references and merge ([`plan`]),
+//! [`batch`] (receive, open, join), claim and re-read ([`item`]), match ([`find`]), references and merge ([`plan`]), the [`gate`] of rehearsals and plans,
 //! intent, write and read-back ([`write`]), and one commit a record ([`finish`]).
 
 mod batch;
 mod find;
 mod finish;
+mod gate;
 mod item;
 mod plan;
 mod write;
@@ -25,6 +26,9 @@ use crate::record::SystemId;
 
 pub(crate) use find::empty_state;
 pub(crate) use finish::{Landing, commit_landed};
+pub(crate) use gate::{Gate, RecordEnd};
+pub(crate) use item::Item;
+pub(crate) use plan::parent_key;
 
 /// Applies messages to one target system.
 pub struct Applier {
@@ -37,6 +41,8 @@ pub struct Applier {
     deferrals: Mutex<BTreeMap<RecordKey, (u32, Duration)>>,
     /// Batch size, adapted to how fast the target writes.
     batch: Mutex<usize>,
+    /// Looks at every record before anything is done with it.
+    gate: Option<Arc<dyn Gate>>,
 }
 
 /// What one step did.
@@ -63,6 +69,7 @@ impl Applier {
             claimant: Claimant::new(engine),
             deferrals: Mutex::new(BTreeMap::new()),
             batch: Mutex::new(32),
+            gate: None,
         })
     }
 

@@ -20,6 +20,9 @@ use crate::value::Value;
 pub(super) async fn plan(applier: &Applier, items: &mut [Item]) -> Result<()> {
     let engine = &*applier.engine;
     read_targets(engine, items).await?;
+    for item in items.iter_mut().filter(|item| item.open()) {
+        engine.follow_mapping(item).await?;
+    }
     let parents = load_parents(engine, items).await?;
     let mut overwrites: BTreeMap<SyncId, u64> = BTreeMap::new();
     for item in items.iter_mut().filter(|item| item.open()) {
@@ -81,8 +84,14 @@ async fn read_targets(engine: &Engine, items: &mut [Item]) -> Result<()> {
     Ok(())
 }
 
-/// Links of every record that a source refers to; `None` where there is none.
-type Parents = BTreeMap<RecordKey, Option<RecordId>>;
+/// What is known of the records that sources refer to.
+#[derive(Default)]
+struct Parents {
+    /// Counterparts.
+    linked: BTreeMap<RecordKey, RecordId>,
+    /// Records without counterpart that take no part, and why.
+    left_out: BTreeMap<RecordKey, Reason>,
+}
 
 async fn load_parents(engine: &Engine, items: &[Item]) -> Result<Parents> {
     let mut keys: Vec<RecordKey> = Vec::new();
@@ -95,12 +104,23 @@ async fn load_parents(engine: &Engine, items: &[Item]) -> Result<Parents> {
     }
     keys.sort();
     keys.dedup();
-    let rows: Vec<RowKey> = keys.iter().map(|key| key.row(Table::Link)).collect();
+    let mut rows: Vec<RowKey> = keys.iter().map(|key| key.row(Table::Link)).collect();
+    rows.extend(keys.iter().map(|key| key.row(Table::Parked)));
     let found = engine.store.get(&rows).await?;
-    let mut parents = Parents::new();
-    for ((key, row_key), row) in keys.into_iter().zip(&rows).zip(found) {
-        let link: Option<Link> = row.as_ref().map(|row| Rows::plain(row_key, row)).transpose()?;
-        parents.insert(key, link.map(|link| link.other));
+    let mut parents = Parents::default();
+    for (at, key) in keys.iter().enumerate() {
+        if let Some(row) = &found[at] {
+            let link: Link = Rows::plain(&rows[at], row)?;
+            parents.linked.insert(key.clone(), link.other);
+            continue;
+        }
+        let at = at + keys.len();
+        if let Some(row) = &found[at] {
+            let reason = engine.typed().sealed::<Parked>(&rows[at], row)?.reason;
+            if reason.is_left_out() {
+                parents.left_out.insert(key.clone(), reason);
+            }
+        }
     }
     Ok(parents)
 }
@@ -134,10 +154,14 @@ fn merge_item(engine: &Engine, item: &mut Item, parents: &Parents) {
     let mut keys = BTreeMap::new();
     for (field, id) in references(&item.sync, &source) {
         let key = parent_key(engine, &item.sync, item.side(), field, &id);
-        let counterpart = key.as_ref().and_then(|key| parents.get(key).cloned().flatten());
+        let counterpart = key.as_ref().and_then(|key| parents.linked.get(key).cloned());
+        let missing = || match &key {
+            Some(key) if !parents.left_out.contains_key(key) => Resolved::Unlinked(id.clone()),
+            _ => Resolved::Outside(id.clone()),
+        };
         resolved.insert(
             field.to_owned(),
-            counterpart.map_or_else(|| Resolved::Unlinked(id.clone()), Resolved::Counterpart),
+            counterpart.map_or_else(missing, Resolved::Counterpart),
         );
         keys.insert(field.to_owned(), key);
     }
@@ -157,8 +181,29 @@ fn merge_item(engine: &Engine, item: &mut Item, parents: &Parents) {
         target: item.target.as_ref().map(|seen| &seen.observed),
         base: base.as_ref(),
         references: &resolved,
+        seen: item.pair.seen,
+        answers: &item.pair.answers,
+        newest_guard: engine.timings.newest_guard,
         mistakes: engine.mistakes,
     });
+    item.pair.answers.retain(|name, _| !plan.answered.contains(name));
+    item.pulls = plan
+        .pulls
+        .iter()
+        .filter_map(|field| keys.get(field).cloned().flatten())
+        // What a person has set aside stays so.
+        .filter(|key| {
+            parents
+                .left_out
+                .get(key)
+                .is_some_and(|reason| *reason != Reason::Ignored)
+        })
+        .collect();
+    if let Some(field) = plan.skipped.take() {
+        let sentence = format!("left out, because the record in {field} takes no part in the sync");
+        item.park(engine, Reason::SkippedReference, sentence, Vec::new());
+        return;
+    }
     if let Some((field, id)) = plan.waits_for.take() {
         wait_for_parent(engine, item, &field, &id, keys.get(&field).cloned().flatten());
         return;

@@ -135,6 +135,7 @@ fn prepare(engine: &Engine, item: &Item, index: usize) -> Result<Job> {
         made,
         claims: item.held.versions.keys().cloned().collect(),
         messages: item.deliveries.iter().map(|(_, id)| id.clone()).collect(),
+        mapping: super::finish::versions(&item.sync),
         blocked: item.merge.blocked.clone(),
         pending: BTreeMap::new(),
     };
@@ -368,6 +369,7 @@ async fn read_back_and_commit(
     }
     let done = commit_landed(engine, landings).await?;
     for (index, receipt) in indexes.into_iter().zip(done) {
+        items[index].written = receipt.is_some();
         items[index].end = Some(match receipt {
             Some(receipt) => End::Done(receipt),
             None => End::Defer(engine.timings.defer_min),
@@ -451,7 +453,9 @@ fn landing(engine: &Engine, item: &Item, job: Job, id: RecordId, readback: Optio
         } else {
             item.new_link.clone()
         },
+        mapping: job.intent.mapping,
         hint_target: item.merge.hint_target,
+        pulls: item.pulls.clone(),
         first_merge: item.merge.first_merge_overwrites(),
         messages: job.intent.messages,
         release,

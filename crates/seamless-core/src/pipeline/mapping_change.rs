@@ -1,0 +1,270 @@
+//! What a change of a mapping means for what is stored (R3): halves written under the old one are read again under the new one, and are no edits.
+
+use std::sync::Arc;
+
+use super::apply::Item;
+use super::engine::Engine;
+use super::ledger::Reason;
+use super::merge::Half;
+use super::mistakes::Mistake;
+use super::state::{Hint, Pair, RecordKey, Rows, cursor_row, hint_row};
+use crate::contract::{Expect, Op, RowKey, Scan, Side, Table};
+use crate::error::{Error, ErrorKind, Result};
+use crate::mapping::SideMapping;
+use crate::record::{NativeRecord, RecordId, SyncId};
+
+fn mapping_row(sync: &SyncId, side: Side, version: u64) -> RowKey {
+    RowKey::new(
+        Table::Meta,
+        format!("mapping/{sync}/{}/{version:016x}", side.letter()),
+    )
+}
+
+fn current_row(sync: &SyncId, side: Side) -> RowKey {
+    RowKey::new(Table::Meta, format!("mapping-now/{sync}/{}", side.letter()))
+}
+
+fn scope_row(sync: &SyncId) -> RowKey {
+    RowKey::new(Table::Meta, format!("scope/{sync}"))
+}
+
+impl Engine {
+    /// At the start of a host: keeps the mappings in force, and where one has changed has everything read again that it concerns. Returns the syncs
+    /// with changed mappings. Safe to repeat; reads and writes the store only.
+    pub async fn settle_in(&self) -> Result<Vec<SyncId>> {
+        let mut changed = Vec::new();
+        for sync in self.syncs.values() {
+            let mut ops = Vec::new();
+            let mut differs = false;
+            for side in Side::BOTH {
+                let spec = sync.side(side);
+                let version = spec.mapping_version();
+                let key = current_row(&sync.id, side);
+                let row = self.store.get(std::slice::from_ref(&key)).await?.remove(0);
+                let known: Option<u64> = row.map(|row| Rows::plain(&key, &row)).transpose()?;
+                if known == Some(version) {
+                    continue;
+                }
+                ops.push(Rows::put_plain(
+                    mapping_row(&sync.id, side, version),
+                    Expect::Any,
+                    &spec.mapping,
+                )?);
+                ops.push(Rows::put_plain(key, Expect::Any, &version)?);
+                if known.is_some() {
+                    differs = true;
+                    // A field that is new, or read differently, may differ in any record: all of them are read once.
+                    ops.push(Op::Delete {
+                        key: cursor_row(&spec.system, &spec.mapping.entity),
+                        expect: Expect::Any,
+                    });
+                }
+            }
+            ops.extend(self.scope_ops(sync).await?);
+            if differs {
+                changed.push(sync.id.clone());
+                self.look_at_held_fields(&sync.id).await?;
+            }
+            // Last: after a crash in between, everything is done again.
+            if !ops.is_empty() {
+                self.store.commit(ops).await?;
+            }
+        }
+        Ok(changed)
+    }
+
+    /// A changed scope has what was left out looked at again.
+    async fn scope_ops(&self, sync: &super::SyncSpec) -> Result<Vec<Op>> {
+        let key = scope_row(&sync.id);
+        let row = self.store.get(std::slice::from_ref(&key)).await?.remove(0);
+        let now = serde_json::to_vec(&sync.scope).map_err(|error| {
+            Error::new(ErrorKind::Storage, "a scope cannot be written down").because(error)
+        })?;
+        let known = row.map(|row| row.value);
+        if known.as_deref() == Some(&now) {
+            return Ok(Vec::new());
+        }
+        if known.is_some() {
+            self.look_again(&[Reason::OutOfScope, Reason::SkippedReference])
+                .await?;
+        }
+        Ok(vec![Op::Put {
+            key,
+            expect: Expect::Any,
+            value: now,
+        }])
+    }
+
+    /// Fields that wait alone may be writable under the new mapping.
+    async fn look_at_held_fields(&self, sync: &SyncId) -> Result<()> {
+        let mut after = None;
+        loop {
+            let scan = Scan {
+                table: Table::Pair,
+                prefix: format!("{sync}/"),
+                after: after.take(),
+                limit: 500,
+            };
+            let rows = self.store.scan(&scan).await?;
+            let Some((last, _)) = rows.last() else {
+                return Ok(());
+            };
+            after = Some(last.clone());
+            let mut ops = Vec::new();
+            for (key, row) in rows {
+                let row_key = RowKey::new(Table::Pair, key);
+                let pair: Pair = self.typed().sealed(&row_key, &row)?;
+                let ids = row_key
+                    .key
+                    .strip_prefix(&scan.prefix)
+                    .and_then(|ids| ids.split_once('\u{1f}'));
+                let (Some((a, b)), false) = (ids, pair.blocked.is_empty()) else {
+                    continue;
+                };
+                for (side, id) in [(Side::A, a), (Side::B, b)] {
+                    let record = RecordKey::new(sync, side, &RecordId::from(id));
+                    let target = &self.sync(sync)?.side(side.other()).system;
+                    let hint = Hint {
+                        record: record.clone(),
+                    };
+                    let row = hint_row(target, self.clock.now(), &record);
+                    ops.push(Rows::put_plain(row, Expect::Any, &hint)?);
+                }
+            }
+            self.store.commit(ops).await?;
+        }
+    }
+
+    /// Puts the halves of a pair that were written under an older mapping into the words of the one in force. What has not been edited since is no
+    /// change; what has been is dirty, whatever it reads like now.
+    pub(super) async fn follow_mapping(&self, item: &mut Item) -> Result<()> {
+        if !item.under_older_mapping() || self.mistakes.has(Mistake::OlderMappingIgnored) {
+            return Ok(());
+        }
+        for side in Side::BOTH {
+            let version = item.pair.mapping[side.index()];
+            if version == item.sync.side(side).mapping_version() {
+                continue;
+            }
+            let native = if side == item.side() {
+                item.source_native.as_ref()
+            } else {
+                item.target.as_ref().map(|seen| &seen.native)
+            };
+            let (Some(native), Some(old)) =
+                (native.cloned(), self.mapping(&item.sync.id, side, version).await?)
+            else {
+                continue;
+            };
+            let now = item.sync.side(side).mapping.clone();
+            reread(&mut item.pair, side, &native, &old, &now);
+        }
+        Ok(())
+    }
+
+    /// A mapping that was in force once.
+    pub(super) async fn mapping(
+        &self,
+        sync: &SyncId,
+        side: Side,
+        version: u64,
+    ) -> Result<Option<Arc<SideMapping>>> {
+        let key = mapping_row(sync, side, version);
+        let row = self.store.get(std::slice::from_ref(&key)).await?.remove(0);
+        row.map(|row| Rows::plain(&key, &row).map(Arc::new)).transpose()
+    }
+}
+
+fn reread(pair: &mut Pair, side: Side, native: &NativeRecord, old: &SideMapping, now: &SideMapping) {
+    let (then, current) = (old.observe(native), now.observe(native));
+    for (name, halves) in &mut pair.base {
+        let half = &mut halves[side.index()];
+        let (Half::Known(settled), Some(old_field), Some(new_field)) =
+            (&*half, old.fields.get(name), now.fields.get(name))
+        else {
+            continue;
+        };
+        if old_field == new_field {
+            continue;
+        }
+        let unedited = then.fields.get(name) == Some(settled);
+        *half = match current.fields.get(name) {
+            Some(value) if unedited => Half::Known(value.clone()),
+            _ => Half::Cleared,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::mapping::{FieldMapping, OptionMap};
+    use crate::value::{Fields, Value};
+
+    fn mapping(options: OptionMap) -> SideMapping {
+        SideMapping {
+            entity: "t".into(),
+            xref: None,
+            fields: BTreeMap::from([
+                ("kind".into(), FieldMapping::choice("kind", options)),
+                ("name".into(), FieldMapping::text("name")),
+            ]),
+        }
+    }
+
+    fn half(pair: &Pair, name: &str) -> Option<String> {
+        match &pair.base[name][0] {
+            Half::Known(value) => value.to_plain(),
+            Half::Cleared => None,
+        }
+    }
+
+    #[test]
+    fn a_half_of_an_older_mapping_is_read_again_and_an_edit_stays_an_edit() {
+        let old = mapping(OptionMap::of([("open", 1), ("shut", 2)]));
+        let new = mapping(OptionMap::of([("active", 1), ("closed", 2)]));
+        let native = |kind| NativeRecord {
+            id: "1".into(),
+            stamp: None,
+            created: None,
+            version: None,
+            fields: Fields::from([("kind".into(), Value::Int(kind)), ("name".into(), "x".into())]),
+        };
+        let settled = |kind: &str, name: &str| Pair {
+            base: BTreeMap::from([
+                (
+                    "kind".into(),
+                    [Half::Known(kind.into()), Half::Known(kind.into())],
+                ),
+                (
+                    "name".into(),
+                    [Half::Known(name.into()), Half::Known(name.into())],
+                ),
+            ]),
+            ..Pair::default()
+        };
+        let mut pair = settled("open", "x");
+        reread(&mut pair, Side::A, &native(1), &old, &new);
+        assert_eq!(half(&pair, "kind").as_deref(), Some("active"), "nobody edited it");
+        assert_eq!(
+            pair.base["kind"][1].is_dirty(&"open".into()),
+            false,
+            "the other side has its own mapping"
+        );
+
+        let mut pair = settled("open", "y");
+        reread(&mut pair, Side::A, &native(2), &old, &new);
+        assert_eq!(
+            half(&pair, "kind"),
+            None,
+            "edited before the mapping changed: dirty"
+        );
+        assert_eq!(
+            half(&pair, "name").as_deref(),
+            Some("y"),
+            "its mapping is the same: compared as ever"
+        );
+    }
+}
