@@ -1,6 +1,5 @@
 //! Calls to Autotask: zone, credentials, queries. Knows no pipeline.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +12,10 @@ use crate::config::{AutotaskSettings, Credentials};
 use crate::countries::Countries;
 use crate::error::{HOURLY_PAUSE, Limit, limit_of, parse_error};
 use crate::gate::{Gate, Purpose, THREADS_PAUSE, THRESHOLD};
-use crate::metadata::FieldTypes;
+use crate::metadata::Described;
+use crate::needed::Needed;
+use crate::people::People;
+use crate::sweep::Sweeps;
 use crate::udf_in::Verdicts;
 
 /// Several wrong attempts lock the account, so that after a definite refusal nothing is asked for a while.
@@ -25,9 +27,12 @@ pub(crate) struct Client {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) countries: Countries,
     pub(crate) udf_in: Verdicts,
-    pub(crate) types: tokio::sync::Mutex<BTreeMap<&'static str, Arc<FieldTypes>>>,
+    pub(crate) described: Described,
+    pub(crate) people: People,
+    pub(crate) needed: Needed,
+    pub(crate) sweeps: Sweeps,
     pub(crate) gate: Gate,
-    credentials: Credentials,
+    pub(crate) credentials: Credentials,
     discovery: HttpClient,
     zone: tokio::sync::Mutex<Option<Zone>>,
     refused_until: Mutex<Option<Duration>>,
@@ -56,7 +61,10 @@ impl Client {
             clock: ctx.clock.clone(),
             countries: Countries::default(),
             udf_in: Verdicts::default(),
-            types: tokio::sync::Mutex::default(),
+            described: Described::default(),
+            people: People::default(),
+            needed: Needed::default(),
+            sweeps: Sweeps::default(),
             credentials,
             discovery,
             zone: tokio::sync::Mutex::new(None),

@@ -1,5 +1,6 @@
 //! Settings of one Autotask system.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -23,6 +24,24 @@ pub struct AutotaskSettings {
     pub default_owner_resource_id: Option<i64>,
     /// Company type given to companies created without one, e.g. 1 for Customer.
     pub default_company_type: Option<i64>,
+    /// People whose e-mail address in the other system is not the one in Autotask: address there → resource id.
+    pub people: BTreeMap<String, i64>,
+    /// The role in which a resource is assigned to tickets, where it is not its own default role: resource id → role id.
+    pub resource_roles: BTreeMap<String, i64>,
+    /// Role for resources for which Autotask names none. Default none: such an assignment is then refused.
+    pub default_role_id: Option<i64>,
+    /// Queue of tickets that have neither a queue nor an assigned resource. Default none: Autotask then refuses them.
+    pub default_queue_id: Option<i64>,
+    /// Due date of tickets created without one, in hours from the call. Default none: Autotask then refuses them, unless their category
+    /// supplies one.
+    pub default_due_hours: Option<u64>,
+    /// How often opportunities that are lost, closed or implemented are read, in seconds. Default 86,400. Autotask has no change stamp for
+    /// opportunities: open ones are read with every poll, all of them at the start and this often. 0 reads all with every poll.
+    pub closed_sweep_secs: u64,
+    /// Opportunity statuses that count as closed. Default: those whose label says lost, closed or implemented.
+    pub closed_opportunity_statuses: Option<Vec<i64>>,
+    /// How long Autotask's description of its fields is taken as current, in seconds. Default 900.
+    pub metadata_secs: u64,
     /// Allows plain http and private addresses, for a sandbox. Default false.
     pub allow_private_network: bool,
     /// Calls at once for each endpoint, 1 to 3. Default 2: Autotask allows 3, and frees a slot a little after its answer.
@@ -68,6 +87,14 @@ impl Default for AutotaskSettings {
             secret: None,
             default_owner_resource_id: None,
             default_company_type: None,
+            people: BTreeMap::new(),
+            resource_roles: BTreeMap::new(),
+            default_role_id: None,
+            default_queue_id: None,
+            default_due_hours: None,
+            closed_sweep_secs: 86_400,
+            closed_opportunity_statuses: None,
+            metadata_secs: 900,
             allow_private_network: false,
             concurrency_per_endpoint: 2,
             hourly_requests: 10_000,

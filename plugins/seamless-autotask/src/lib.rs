@@ -6,13 +6,18 @@ mod config;
 mod countries;
 mod entity;
 mod error;
+mod examine;
 mod find;
 mod gate;
 mod metadata;
+mod needed;
+mod people;
 mod plugin;
 mod query;
 mod read;
 mod record;
+mod rules;
+mod sweep;
 mod udf_in;
 mod write;
 

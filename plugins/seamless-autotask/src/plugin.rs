@@ -1,14 +1,15 @@
 //! The contract, implemented thinly over the client.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use seamless_core::mapping::SideMapping;
 use seamless_core::{
-    Capabilities, EntityInfo, EntityName, ExternalKey, ListRequest, Lookup, NativeRecord, OpenContext, Page,
-    PluginInfo, Priority, Reader, RecordId, Result, Source, SourcePlugin, Target, TargetPlugin, Usage, Write,
-    Written,
+    Capabilities, DependentOptions, EntityInfo, EntityName, ExternalKey, ListRequest, Lookup, NativeRecord,
+    OpenContext, Page, PluginInfo, Priority, Reader, RecordId, Remark, Result, Source, SourcePlugin, Target,
+    TargetPlugin, Usage, Write, Written,
 };
 
 use crate::client::Client;
@@ -100,6 +101,18 @@ impl Reader for Connector {
             .get("Companies", "Companies/entityInformation")
             .await
             .map(drop)
+    }
+
+    fn narrow(&self, entity: &str, fields: &BTreeSet<String>) {
+        self.0.narrow(entity, fields);
+    }
+
+    async fn dependent_options(&self, entity: &str) -> Result<Vec<DependentOptions>> {
+        Ok(self.0.facts(Entity::named(entity)?).await?.dependents.clone())
+    }
+
+    async fn examine(&self, entities: &[String]) -> Result<Vec<Remark>> {
+        self.0.examine(entities).await
     }
 
     fn set_priority(&self, priority: Priority) {
