@@ -17,6 +17,7 @@ use crate::needed::Needed;
 use crate::people::People;
 use crate::sweep::Sweeps;
 use crate::udf_in::Verdicts;
+use crate::webhooks::event::SeenEvents;
 
 /// Several wrong attempts lock the account, so that after a definite refusal nothing is asked for a while.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
@@ -31,6 +32,7 @@ pub(crate) struct Client {
     pub(crate) people: People,
     pub(crate) needed: Needed,
     pub(crate) sweeps: Sweeps,
+    pub(crate) seen_events: SeenEvents,
     pub(crate) gate: Gate,
     pub(crate) credentials: Credentials,
     discovery: HttpClient,
@@ -65,6 +67,7 @@ impl Client {
             people: People::default(),
             needed: Needed::default(),
             sweeps: Sweeps::default(),
+            seen_events: SeenEvents::default(),
             credentials,
             discovery,
             zone: tokio::sync::Mutex::new(None),

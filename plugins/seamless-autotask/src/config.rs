@@ -24,6 +24,12 @@ pub struct AutotaskSettings {
     pub default_owner_resource_id: Option<i64>,
     /// Company type given to companies created without one, e.g. 1 for Customer.
     pub default_company_type: Option<i64>,
+    /// Secret that Autotask signs its events with, 16 to 64 characters: a reference to a secret. Needed for webhooks only.
+    pub webhook_secret: Option<serde_json::Value>,
+    /// The secret before that one, while events signed with it may still come: a reference to a secret.
+    pub webhook_secret_previous: Option<serde_json::Value>,
+    /// Our own resource id, whose changes cause no events. Default: found by the user name.
+    pub api_resource_id: Option<i64>,
     /// People whose e-mail address in the other system is not the one in Autotask: address there → resource id.
     pub people: BTreeMap<String, i64>,
     /// The role in which a resource is assigned to tickets, where it is not its own default role: resource id → role id.
@@ -87,6 +93,9 @@ impl Default for AutotaskSettings {
             secret: None,
             default_owner_resource_id: None,
             default_company_type: None,
+            webhook_secret: None,
+            webhook_secret_previous: None,
+            api_resource_id: None,
             people: BTreeMap::new(),
             resource_roles: BTreeMap::new(),
             default_role_id: None,
@@ -170,6 +179,8 @@ pub(crate) struct Credentials {
     pub(crate) username: Secret,
     pub(crate) integration_code: Secret,
     pub(crate) secret: Secret,
+    /// What events may be signed with, the present one first.
+    pub(crate) webhook_secrets: Vec<Secret>,
 }
 
 impl Credentials {
@@ -190,6 +201,10 @@ impl Credentials {
             username,
             integration_code: needed("integration_code")?,
             secret: needed("secret")?,
+            webhook_secrets: ["webhook_secret", "webhook_secret_previous"]
+                .into_iter()
+                .filter_map(resolved)
+                .collect(),
         })
     }
 }

@@ -19,7 +19,9 @@ mod record;
 mod rules;
 mod sweep;
 mod udf_in;
+mod webhooks;
 mod write;
 
 pub use config::{AutotaskSettings, UdfIn};
 pub use plugin::Autotask;
+pub use webhooks::{Callout, CalloutState, Webhooks};

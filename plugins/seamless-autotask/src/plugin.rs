@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use seamless_core::mapping::SideMapping;
 use seamless_core::{
     Capabilities, DependentOptions, EntityInfo, EntityName, ExternalKey, ListRequest, Lookup, NativeRecord,
-    OpenContext, Page, PluginInfo, Priority, Reader, RecordId, Remark, Result, Source, SourcePlugin, Target,
-    TargetPlugin, Usage, Write, Written,
+    Nudge, OpenContext, Page, PluginInfo, Priority, Reader, RecordId, Remark, Result, Source, SourcePlugin,
+    Target, TargetPlugin, Usage, WebhookCall, Write, Written,
 };
 
 use crate::client::Client;
@@ -128,6 +128,10 @@ impl Reader for Connector {
 impl Source for Connector {
     async fn list(&self, request: &ListRequest) -> Result<Page> {
         self.0.list(request).await
+    }
+
+    fn verify_webhook(&self, call: &WebhookCall) -> Result<Vec<Nudge>> {
+        self.0.event(call)
     }
 }
 

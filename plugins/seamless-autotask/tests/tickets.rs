@@ -1,5 +1,8 @@
 //! Tickets and opportunities against the simulated Autotask: the rules that tie fields together, and sweeps without a change stamp.
 
+// A helper that fails should stop its test.
+#![allow(clippy::unwrap_used)]
+
 mod bench;
 
 use bench::{Bench, bench, config, fields};
