@@ -60,6 +60,8 @@ pub struct Config {
     pub udf_in: UdfIn,
     /// Whether a write of user-defined fields alone moves the tracked-modified stamp.
     pub udf_moves_stamp: bool,
+    /// Whether an edit of an opportunity moves its `lastActivity` (not established for the real service).
+    pub opportunity_edits_move_activity: bool,
     /// Autotask requests per rolling hour.
     pub hourly_limit: u32,
     /// HTTP status of a call beyond the hourly limit (not established for the real service).
@@ -95,6 +97,7 @@ impl Default for Config {
             udf_missing_on: Vec::new(),
             udf_in: UdfIn::default(),
             udf_moves_stamp: true,
+            opportunity_edits_move_activity: true,
             hourly_limit: 10_000,
             over_limit_status: 429,
             threads_max: 3,

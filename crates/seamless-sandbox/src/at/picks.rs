@@ -99,6 +99,15 @@ pub(crate) static QUEUE: &[Pick] = &[
     on("5", "Client Portal"),
 ];
 pub(crate) static ISSUE_TYPE: &[Pick] = &[on("10", "Computer"), on("11", "Network"), on("12", "Software")];
+pub(crate) static SUB_ISSUE_TYPE: &[Pick] = &[
+    on("136", "Laptop"),
+    on("137", "Printer"),
+    on("140", "Firewall"),
+    on("150", "Office"),
+];
+/// Sub-issue type → issue type.
+pub(crate) static SUB_ISSUE_PARENTS: &[(&str, &str)] =
+    &[("136", "10"), ("137", "10"), ("140", "11"), ("150", "12")];
 
 pub(crate) static STAGE: &[Pick] = &[
     on("29682769", "New Lead"),
