@@ -37,7 +37,7 @@ fn pick(rng: &mut Rng, words: &[&'static str]) -> &'static str {
 fn contact_of(w: &World, rng: &mut Rng, account: i64) -> Option<(i64, String)> {
     let table = w.table(System::Crm, Entity::Contact);
     let (of, email) = (table.schema.find("account_id")?, table.schema.find("email")?);
-    let ids: Vec<i64> = table.by_key(of, &Value::Int(account)).iter().copied().collect();
+    let ids = table.by_key(of, &Value::Int(account)).to_vec();
     if ids.is_empty() {
         return None;
     }
