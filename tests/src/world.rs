@@ -78,6 +78,7 @@ impl World {
             .replace("{crm_url}", &self.sandbox.crm_url)
             .replace("{autotask_user}", text(config.pointer("/autotask/user")))
             .replace("{owner_id}", &config["autotask"]["default_owner_id"].to_string())
+            .replace("{queue_id}", &config["autotask"]["default_queue_id"].to_string())
             .replace("patience_secs = 10", "patience_secs = 2");
         fs::write(self.path("tenant.toml"), tenant).expect("the tenant can be written");
         fs::write(self.path("sandbox-crm.toml"), seamless_rest::SANDBOX_CRM)
