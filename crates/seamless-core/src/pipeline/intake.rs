@@ -414,7 +414,7 @@ struct Known {
     pair: Option<Pair>,
     link: Option<Link>,
     /// An id is on its way into its cross-reference field already.
-    writes_back: bool,
+    write_back: Option<WriteBack>,
     parked: Option<Parked>,
     intent_open: bool,
 }
@@ -429,16 +429,21 @@ impl Known {
         observed: &Observed,
     ) -> Result<Option<Op>> {
         let Some(link) = &self.link else { return Ok(None) };
-        if sync.side(key.side).mapping.xref.is_none() || observed.xref.is_some() || self.writes_back {
+        if sync.side(key.side).mapping.xref.is_none() || observed.xref.is_some() {
             return Ok(None);
         }
-        let row = WriteBack {
+        let again = self.write_back.clone();
+        if again.as_ref().is_some_and(|row| row.parked.is_some()) {
+            return Ok(None);
+        }
+        // One that is under way may have been written before the field was cleared: written down anew, it is not finished by that.
+        let row = again.unwrap_or_else(|| WriteBack {
             xref: link.other.clone(),
             over: None,
             tries: 0,
             parked: None,
             due: engine.clock.now(),
-        };
+        });
         Ok(Some(Rows::put_plain(
             key.row(Table::WriteBack),
             Expect::Any,
@@ -491,7 +496,7 @@ impl Known {
                 track_expect: expect_of(found[at].as_ref()),
                 pair: pairs.remove(&index),
                 link,
-                writes_back: found[at + 3].is_some(),
+                write_back: optional(&rows[at + 3], &found[at + 3])?,
                 parked,
                 intent_open: matches!(claim, Some(ClaimHolder::Intent(_))),
             });
