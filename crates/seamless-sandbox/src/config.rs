@@ -36,9 +36,9 @@ pub struct Config {
     pub faults: Faults,
     /// Whether the data are messy (shared e-mails, twins, blanks, over-long values and so on).
     pub mess: bool,
-    /// Number of tickets seeded in Autotask, on the seeded accounts.
+    /// Tickets on the seeded accounts, two thirds of them in the CRM.
     pub tickets: usize,
-    /// Number of opportunities seeded in Autotask.
+    /// Opportunities on the seeded accounts, two thirds of them in the CRM.
     pub opportunities: usize,
     /// Autotask API user.
     pub autotask_user: String,

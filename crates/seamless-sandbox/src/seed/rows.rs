@@ -8,7 +8,7 @@ use crate::value::Value;
 use crate::world::World;
 use crate::{Entity, System};
 
-const DAY_MS: i64 = 86_400_000;
+pub(super) const DAY_MS: i64 = 86_400_000;
 static CRM_TYPES: [&str; 7] = [
     "customer",
     "lead",
@@ -20,15 +20,15 @@ static CRM_TYPES: [&str; 7] = [
 ];
 static AT_TYPES: [i64; 7] = [1, 2, 3, 4, 6, 7, 8];
 
-struct Writer<'a> {
-    w: &'a mut World,
+pub(super) struct Writer<'a> {
+    pub(super) w: &'a mut World,
     system: System,
     entity: Entity,
     rec: Rec,
 }
 
 impl<'a> Writer<'a> {
-    fn new(w: &'a mut World, system: System, entity: Entity) -> Self {
+    pub(super) fn new(w: &'a mut World, system: System, entity: Entity) -> Self {
         let id = w.table_mut(system, entity).take_id();
         Self::with_id(w, system, entity, id)
     }
@@ -44,14 +44,14 @@ impl<'a> Writer<'a> {
         writer
     }
 
-    fn set(&mut self, name: &str, value: Value) {
+    pub(super) fn set(&mut self, name: &str, value: Value) {
         if let Some(field) = self.w.table(self.system, self.entity).schema.find(name) {
             self.rec.set(field, value);
         }
     }
 
     /// A text; an empty one becomes null or "", as it happens in both systems.
-    fn text(&mut self, rng: &mut Rng, name: &str, value: &str) {
+    pub(super) fn text(&mut self, rng: &mut Rng, name: &str, value: &str) {
         let value = match value {
             "" if rng.chance(0.5) => Value::Null,
             text => Value::text(text),
@@ -60,7 +60,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Stamps from the last three years, the newest a day old.
-    fn stamps(&mut self, rng: &mut Rng, stampless: bool) {
+    pub(super) fn stamps(&mut self, rng: &mut Rng, stampless: bool) {
         let now = self.w.now();
         let created = now - DAY_MS - rng.below(3 * 365 * 86_400) as i64 * 1000 - rng.below(1000) as i64;
         let span = ((now - DAY_MS - created) / 1000).max(1) as usize;
@@ -81,7 +81,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn done(self) -> i64 {
+    pub(super) fn done(self) -> i64 {
         let id = self.rec.id;
         self.w.table_mut(self.system, self.entity).insert(self.rec);
         id
@@ -96,7 +96,7 @@ fn country_id(code: &str) -> Value {
 }
 
 /// A text of exactly `n` characters.
-fn stretch(text: &str, n: usize) -> String {
+pub(super) fn stretch(text: &str, n: usize) -> String {
     let mut out = text.to_owned();
     while out.chars().count() < n {
         out.push_str(" and Associates");
@@ -307,61 +307,5 @@ pub(super) fn crm_contact(
     row.set("is_primary", Value::Bool(primary || (mess && i % 120 == 6)));
     row.set("active", Value::Bool(person.active));
     row.stamps(rng, mess && i % 60 == 3);
-    row.done();
-}
-
-/// A ticket in Autotask.
-pub(super) fn ticket(w: &mut World, rng: &mut Rng, i: usize, companies: &[i64]) {
-    if companies.is_empty() {
-        return;
-    }
-    let now = w.now();
-    let mut row = Writer::new(w, System::Autotask, Entity::Ticket);
-    row.set("companyID", Value::Int(*rng.pick(companies)));
-    row.set("title", Value::text(&format!("Printer {i} is on fire")));
-    let description = if rng.chance(0.8) {
-        "It was fine yesterday.\nPlease help."
-    } else {
-        ""
-    };
-    row.text(rng, "description", description);
-    row.set("status", Value::Int([1, 5, 7, 8, 12, 16][rng.below(6)]));
-    row.set("priority", Value::Int(1 + rng.below(4) as i64));
-    row.set("queueID", Value::Int(29_682_833));
-    row.set("ticketType", Value::Int(1 + rng.below(5) as i64));
-    row.set("ticketCategory", Value::Int(3));
-    row.set("source", Value::Int([-1, 1, 2, 4, 8][rng.below(5)]));
-    row.set("dueDateTime", Value::Time(now + rng.below(30) as i64 * DAY_MS));
-    row.set("ticketNumber", Value::text(&format!("T20260101.{:04}", i + 1)));
-    row.set("creatorResourceID", Value::Int(HUMAN_RESOURCE));
-    row.stamps(rng, i % 50 == 3);
-    row.done();
-}
-
-/// An opportunity in Autotask.
-pub(super) fn opportunity(w: &mut World, rng: &mut Rng, i: usize, companies: &[i64]) {
-    if companies.is_empty() {
-        return;
-    }
-    let today = w.now().div_euclid(DAY_MS) * DAY_MS;
-    let mut row = Writer::new(w, System::Autotask, Entity::Opportunity);
-    row.set("companyID", Value::Int(*rng.pick(companies)));
-    row.set("title", Value::text(&format!("Office move {i}")));
-    row.set(
-        "amount",
-        Value::Num(format!("{}.50", 1000 + rng.below(90_000)).into()),
-    );
-    row.set("cost", Value::Num("0".into()));
-    row.set("probability", Value::Int(rng.below(11) as i64 * 10));
-    row.set("stage", Value::Int(29_682_769 + rng.below(6) as i64));
-    row.set("status", Value::Int(rng.below(5) as i64));
-    row.set("startDate", Value::Time(today - rng.below(90) as i64 * DAY_MS));
-    row.set(
-        "projectedCloseDate",
-        Value::Time(today + rng.below(90) as i64 * DAY_MS),
-    );
-    row.set("useQuoteTotals", Value::Bool(false));
-    row.set("ownerResourceID", Value::Int(HUMAN_RESOURCE));
-    row.stamps(rng, false);
     row.done();
 }
