@@ -91,7 +91,7 @@ fn config(app: &App) -> Json {
         },
         "crm": { "url": app.urls[1], "token": c.crm_token, "xref_field": "autotask_id" },
         "admin": { "url": app.urls[2] },
-        "seed": c.seed, "records": c.records, "mess": c.mess, "clock_speed": world.clock.speed(),
+        "seed": c.seed, "records": c.records, "tickets": c.tickets, "opportunities": c.opportunities, "mess": c.mess, "clock_speed": world.clock.speed(),
     })
 }
 

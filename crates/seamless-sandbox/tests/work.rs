@@ -47,6 +47,7 @@ async fn the_seeds_hold_what_real_tickets_and_deals_hold() {
     let any = |rows: &[Json], what: &str, test: &dyn Fn(&Json) -> bool| {
         assert!(rows.iter().any(test), "nothing is {what}");
     };
+    let amount = |deal: &Json| deal["amount"].to_string();
     any(&tickets, "snoozed", &|t| t["status"] == "snoozed");
     any(&tickets, "from a chat", &|t| t["source"] == "chat");
     any(&tickets, "too long", &|t| {
@@ -64,8 +65,8 @@ async fn the_seeds_hold_what_real_tickets_and_deals_hold() {
         any(&deals, "without it", &|d| d[mandatory].is_null());
         any(&deals, "with it", &|d| !d[mandatory].is_null());
     }
-    any(&deals, "in cents", &|d| d["amount"].to_string() == "1250.50");
-    any(&deals, "large", &|d| d["amount"].to_string() == "9999999999.99");
+    any(&deals, "in cents", &|d| amount(d) == "1250.50");
+    any(&deals, "large", &|d| amount(d) == "9999999999.99");
     any(&deals, "🚀", &|d| text(d, "title").contains('🚀'));
     any(&deals, "a day", &|d| text(d, "projected_close_date").len() == 10);
 }

@@ -15,8 +15,10 @@ pub(crate) fn opening(records: usize, config: &Json, output: &Output) -> String 
             .unwrap_or_default()
             .to_owned()
     };
+    let (tickets, deals) = (&config["tickets"], &config["opportunities"]);
     format!(
-        "{}\n  Two systems that have never met: Autotask ({}) and a small CRM ({}),\n  {records} accounts and contacts between them, some in both, all as messy as real ones. Both are simulated.\n\n",
+        "{}\n  Two systems that have never met: Autotask ({}) and a small CRM ({}),\n  {records} accounts and contacts between them, some in both, {tickets} tickets and {deals} opportunities, all as messy as real ones. Both are simulated.\n  \
+         Accounts and contacts flow both ways, tickets and opportunities from the CRM to Autotask.\n\n",
         output.paint(Tone::Head, "The stage"),
         text("/autotask/url"),
         text("/crm/url"),
@@ -125,6 +127,13 @@ pub(crate) fn verdict(outcome: &Outcome, output: &Output) -> String {
         }
         text.push('\n');
     }
+    for (entity, at) in &outcome.entities {
+        text += &format!(
+            "  {entity:<12} {}: {} pairs, {} set aside, {} waiting\n",
+            at.flow, at.linked, at.parked, at.waiting
+        );
+    }
+    text.push('\n');
     let tone = if outcome.kept_its_promise() {
         Tone::Good
     } else {
