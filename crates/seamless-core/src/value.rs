@@ -185,7 +185,7 @@ pub fn lookup<'a>(fields: &'a Fields, path: &str) -> Option<&'a Value> {
     None
 }
 
-/// A calendar date.
+/// A calendar date. `Default` is the first day of 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Date {
@@ -195,6 +195,11 @@ pub struct Date {
 }
 
 impl Date {
+    /// The day of a moment, in UTC.
+    pub fn of(moment: Timestamp) -> Option<Date> {
+        Date::parse(&moment.to_string())
+    }
+
     /// Reads `yyyy-mm-dd`; a time part behind it is cut off, never converted.
     pub fn parse(text: &str) -> Option<Date> {
         let date: jiff::civil::Date = text.get(..10)?.parse().ok()?;
@@ -203,6 +208,16 @@ impl Date {
             month: date.month(),
             day: date.day(),
         })
+    }
+}
+
+impl Default for Date {
+    fn default() -> Date {
+        Date {
+            year: 1970,
+            month: 1,
+            day: 1,
+        }
     }
 }
 

@@ -202,6 +202,7 @@ fn check(case: &Case) {
         seen: [None, None],
         answers: &BTreeMap::new(),
         newest_guard: Duration::ZERO,
+        today: Default::default(),
         mistakes: Mistakes::none(),
     });
     let written = merged

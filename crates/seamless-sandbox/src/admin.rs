@@ -86,12 +86,13 @@ fn config(app: &App) -> Json {
             "url": app.urls[0], "zone_information_url": format!("{}/atservicesrest/v1.0/zoneInformation", app.urls[0]),
             "user": c.autotask_user, "secret": c.autotask_secret, "integration_code": c.integration_code,
             "udf": c.udf, "default_owner_id": crate::at::tables::HUMAN_RESOURCE,
+            "default_queue_id": crate::at::picks::SUPPORT_QUEUE,
             "api_only_resource_id": crate::at::tables::API_RESOURCE,
             "hourly_limit": c.hourly_limit,
         },
         "crm": { "url": app.urls[1], "token": c.crm_token, "xref_field": "autotask_id" },
         "admin": { "url": app.urls[2] },
-        "seed": c.seed, "records": c.records, "tickets": c.tickets, "opportunities": c.opportunities, "mess": c.mess, "clock_speed": world.clock.speed(),
+        "seed": c.seed, "records": c.records, "mess": c.mess, "clock_speed": world.clock.speed(),
     })
 }
 

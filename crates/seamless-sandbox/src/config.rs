@@ -36,10 +36,14 @@ pub struct Config {
     pub faults: Faults,
     /// Whether the data are messy (shared e-mails, twins, blanks, over-long values and so on).
     pub mess: bool,
-    /// Tickets on the seeded accounts, two thirds of them in the CRM.
+    /// Number of tickets seeded in Autotask, on the seeded accounts.
     pub tickets: usize,
-    /// Opportunities on the seeded accounts, two thirds of them in the CRM.
+    /// Number of opportunities seeded in Autotask.
     pub opportunities: usize,
+    /// Number of tickets seeded in the CRM, on its accounts.
+    pub crm_tickets: usize,
+    /// Number of opportunities seeded in the CRM.
+    pub crm_opportunities: usize,
     /// Autotask API user.
     pub autotask_user: String,
     /// Autotask API secret.
@@ -56,6 +60,8 @@ pub struct Config {
     pub udf_in: UdfIn,
     /// Whether a write of user-defined fields alone moves the tracked-modified stamp.
     pub udf_moves_stamp: bool,
+    /// Whether an edit of an opportunity moves its `lastActivity` (not established for the real service).
+    pub opportunity_edits_move_activity: bool,
     /// Autotask requests per rolling hour.
     pub hourly_limit: u32,
     /// HTTP status of a call beyond the hourly limit (not established for the real service).
@@ -81,6 +87,8 @@ impl Default for Config {
             mess: true,
             tickets: 0,
             opportunities: 0,
+            crm_tickets: 0,
+            crm_opportunities: 0,
             autotask_user: "integration@example.test".into(),
             autotask_secret: "sandbox-secret".into(),
             integration_code: "SANDBOX".into(),
@@ -89,6 +97,7 @@ impl Default for Config {
             udf_missing_on: Vec::new(),
             udf_in: UdfIn::default(),
             udf_moves_stamp: true,
+            opportunity_edits_move_activity: true,
             hourly_limit: 10_000,
             over_limit_status: 429,
             threads_max: 3,

@@ -47,7 +47,7 @@ impl System {
     }
 }
 
-/// An entity. The last three exist in Autotask only and are read-only.
+/// An entity. The last four exist in Autotask only and are read-only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Entity {
@@ -65,6 +65,8 @@ pub enum Entity {
     Resource = 5,
     /// `Roles`.
     Role = 6,
+    /// `ResourceServiceDeskRoles`.
+    ServiceDeskRole = 7,
 }
 
 impl Entity {

@@ -91,9 +91,19 @@ pub(crate) struct Field {
     pub(crate) flags: u8,
     pub(crate) refers: &'static str,
     pub(crate) picks: &'static [Pick],
+    /// The field that its options hang on; "" for none.
+    pub(crate) pick_parent: &'static str,
+    /// Option → option of that field.
+    pub(crate) pick_parents: &'static [(&'static str, &'static str)],
 }
 
 impl Field {
+    /// The option of the parent field that an option belongs to; "" for none.
+    pub(crate) fn parent_of(&self, option: &str) -> &'static str {
+        let pair = self.pick_parents.iter().find(|(value, _)| *value == option);
+        pair.map_or("", |(_, parent)| parent)
+    }
+
     pub(crate) fn is(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
@@ -133,6 +143,8 @@ impl Schema {
                 flags: d.flags,
                 refers: d.refers,
                 picks: &[],
+                pick_parent: "",
+                pick_parents: &[],
             })
             .collect();
         let mut schema = Self {
@@ -168,6 +180,8 @@ impl Schema {
             flags: UDF,
             refers: "",
             picks: &[],
+            pick_parent: "",
+            pick_parents: &[],
         });
         self.reindex();
         (self.fields.len() - 1) as u16
@@ -177,6 +191,19 @@ impl Schema {
     pub(crate) fn picks(&mut self, field: &str, picks: &'static [Pick]) {
         if let Some(i) = self.find(field) {
             self.fields[usize::from(i)].picks = picks;
+        }
+    }
+
+    /// Says which field the options of a field hang on.
+    pub(crate) fn picks_hang_on(
+        &mut self,
+        field: &str,
+        parent: &'static str,
+        parents: &'static [(&'static str, &'static str)],
+    ) {
+        if let Some(i) = self.find(field) {
+            self.fields[usize::from(i)].pick_parent = parent;
+            self.fields[usize::from(i)].pick_parents = parents;
         }
     }
 

@@ -112,7 +112,9 @@ impl World {
         if let (Some(field), true) = (m, modified) {
             table.set(id, field, Value::Time(now));
         }
-        if let (Some(field), System::Autotask) = (a, system) {
+        let moves = entity != Entity::Opportunity || self.config.opportunity_edits_move_activity;
+        let table = self.table_mut(system, entity);
+        if let (Some(field), System::Autotask, true) = (a, system, moves) {
             // Activity stamps are whole seconds while modified stamps carry milliseconds.
             table.set(id, field, Value::Time(now.div_euclid(1000) * 1000));
         }

@@ -16,12 +16,12 @@ pub(crate) struct SandboxArgs {
     /// Accounts and contacts to start with, counted over both systems.
     #[arg(long, default_value_t = 1000)]
     records: usize,
-    /// Tickets to start with, two thirds of them in the CRM. Default: a tenth of the records.
-    #[arg(long, value_name = "N")]
-    tickets: Option<usize>,
-    /// Opportunities to start with, two thirds of them in the CRM. Default: a twentieth of the records.
-    #[arg(long, value_name = "N")]
-    opportunities: Option<usize>,
+    /// Tickets in the CRM, on its accounts.
+    #[arg(long, default_value_t = 100)]
+    tickets: usize,
+    /// Opportunities in the CRM, on its accounts.
+    #[arg(long, default_value_t = 50)]
+    opportunities: usize,
     /// Seed of the data and of every random decision: the same seed gives the same records.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -62,8 +62,8 @@ pub(crate) async fn run(args: &SandboxArgs, output: &Output) -> anyhow::Result<E
     let config = Config {
         seed: args.seed,
         records: args.records,
-        tickets: args.tickets.unwrap_or(args.records / 10),
-        opportunities: args.opportunities.unwrap_or(args.records / 20),
+        crm_tickets: args.tickets,
+        crm_opportunities: args.opportunities,
         autotask_port: args.autotask_port,
         crm_port: args.crm_port,
         admin_port: args.admin_port,

@@ -1,19 +1,23 @@
 //! Calls to Autotask: zone, credentials, queries. Knows no pipeline.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use seamless_core::{Clock, Effect, Error, ErrorKind, OpenContext, Result, Timestamp};
+use seamless_core::{Clock, Effect, Error, ErrorKind, OpenContext, Result, Retry};
 use seamless_http::{HttpClient, Request, Response};
-use serde_json::{Map, Value as Json, json};
+use serde_json::Value as Json;
 
 use crate::config::{AutotaskSettings, Credentials};
 use crate::countries::Countries;
-use crate::error::parse_error;
-use crate::metadata::FieldTypes;
+use crate::error::{HOURLY_PAUSE, Limit, limit_of, parse_error};
+use crate::gate::{Gate, Purpose, THREADS_PAUSE, THRESHOLD};
+use crate::metadata::Described;
+use crate::needed::Needed;
+use crate::people::People;
+use crate::sweep::Sweeps;
 use crate::udf_in::Verdicts;
+use crate::webhooks::event::SeenEvents;
 
 /// Several wrong attempts lock the account, so that after a definite refusal nothing is asked for a while.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
@@ -24,8 +28,13 @@ pub(crate) struct Client {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) countries: Countries,
     pub(crate) udf_in: Verdicts,
-    pub(crate) types: tokio::sync::Mutex<BTreeMap<&'static str, Arc<FieldTypes>>>,
-    credentials: Credentials,
+    pub(crate) described: Described,
+    pub(crate) people: People,
+    pub(crate) needed: Needed,
+    pub(crate) sweeps: Sweeps,
+    pub(crate) seen_events: SeenEvents,
+    pub(crate) gate: Gate,
+    pub(crate) credentials: Credentials,
     discovery: HttpClient,
     zone: tokio::sync::Mutex<Option<Zone>>,
     refused_until: Mutex<Option<Duration>>,
@@ -40,25 +49,25 @@ struct Zone {
     http: Arc<HttpClient>,
 }
 
-/// A page of a query, ascending by id.
-pub(crate) struct Rows {
-    pub(crate) items: Vec<Map<String, Json>>,
-    pub(crate) last_id: Option<i64>,
-    /// There may be more behind `last_id`.
-    pub(crate) more: bool,
-    pub(crate) server_time: Option<Timestamp>,
-}
-
 impl Client {
     pub(crate) fn new(ctx: &OpenContext) -> Result<Client> {
         let settings = AutotaskSettings::parse(&ctx.settings)?;
         let credentials = Credentials::from_context(ctx, &settings)?;
         let discovery = HttpClient::new(settings.http(&settings.endpoint), ctx.clock.clone())?;
         Ok(Client {
+            gate: Gate::new(
+                ctx.clock.clone(),
+                settings.concurrency_per_endpoint,
+                settings.hourly_requests,
+            ),
             clock: ctx.clock.clone(),
             countries: Countries::default(),
             udf_in: Verdicts::default(),
-            types: tokio::sync::Mutex::default(),
+            described: Described::default(),
+            people: People::default(),
+            needed: Needed::default(),
+            sweeps: Sweeps::default(),
+            seen_events: SeenEvents::default(),
             credentials,
             discovery,
             zone: tokio::sync::Mutex::new(None),
@@ -72,102 +81,117 @@ impl Client {
     ///
     /// A 401 may mean that the tenant was moved to another zone: the zone is asked for once more, and the call made once more. That is safe
     /// for writes too, because a 401 had no effect.
-    pub(crate) async fn call(&self, request: impl Fn() -> Request) -> Result<Response> {
+    pub(crate) async fn call(
+        &self,
+        purpose: Purpose<'_>,
+        request: impl Fn() -> Request + Send + Sync,
+    ) -> Result<Response> {
+        let answer = match self.attempt(purpose, &request).await {
+            // Thought to be full because of other people's calls, which were counted a while ago: look once before giving up.
+            Err(error)
+                if error.kind == ErrorKind::RateLimited && !purpose.writes && self.gate.may_be_wrong() =>
+            {
+                self.ask_for_total().await;
+                self.attempt(purpose, &request).await
+            }
+            answer => answer,
+        };
+        if self.gate.asks_for_total() {
+            self.ask_for_total().await;
+        }
+        answer
+    }
+
+    async fn attempt(
+        &self,
+        purpose: Purpose<'_>,
+        request: &(impl Fn() -> Request + Send + Sync),
+    ) -> Result<Response> {
         self.check_not_refused()?;
         let first = self.zone(None).await?;
-        let mut response = self.send(&first, request()).await?;
+        let mut response = self.send(&first, purpose, request()).await?;
         if response.status == 401 {
             let second = self.zone(Some(first.generation)).await?;
-            response = self.send(&second, request()).await?;
+            response = self.send(&second, purpose, request()).await?;
         }
         if response.status == 401 {
             *self.refused() = Some(self.clock.monotonic() + REFUSED_PAUSE);
         }
         if response.is_success() {
-            Ok(response)
-        } else {
-            Err(parse_error(&response, self.clock.now()))
+            return Ok(response);
+        }
+        let error = parse_error(&response, self.clock.now());
+        self.obey(&response, purpose, &error);
+        Err(error)
+    }
+
+    /// What an answer asks for concerns all calls, not only the one that met it.
+    fn obey(&self, response: &Response, purpose: Purpose<'_>, error: &Error) {
+        let asked = match error.retry {
+            Retry::Later { after } => after,
+            Retry::Never => None,
+        };
+        match limit_of(error) {
+            Some(Limit::Threads) => {
+                let pause = asked.unwrap_or(THREADS_PAUSE);
+                for endpoint in [Some(purpose.endpoint), purpose.also].into_iter().flatten() {
+                    self.gate.hold(Some(endpoint), pause);
+                }
+            }
+            Some(Limit::Hour) => {
+                self.gate.exhausted();
+                self.gate.hold(None, asked.unwrap_or(HOURLY_PAUSE));
+            }
+            None if error.kind == ErrorKind::RateLimited => {
+                self.gate.hold(None, asked.unwrap_or(THREADS_PAUSE));
+            }
+            // "Come back in a minute" of a server that is down.
+            None => {
+                if let Some(pause) = response.retry_after(self.clock.now()) {
+                    self.gate.hold(None, pause);
+                }
+            }
+        }
+    }
+
+    /// Asks Autotask how many calls there were in the last hour. That it cannot be told is no reason to stop.
+    async fn ask_for_total(&self) {
+        let asked = async {
+            let zone = self.zone(None).await?;
+            let response = self
+                .send(&zone, Purpose::read(THRESHOLD), Request::get(THRESHOLD))
+                .await?;
+            if !response.is_success() {
+                let error = parse_error(&response, self.clock.now());
+                self.obey(&response, Purpose::read(THRESHOLD), &error);
+                return Err(error);
+            }
+            response.json()
+        };
+        let answer = match asked.await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::debug!(%error, "autotask did not say how many calls there were");
+                return;
+            }
+        };
+        let number = |name: &str| whole(&answer[name]).and_then(|number| u64::try_from(number).ok());
+        if let Some(total) = number("currentTimeframeRequestCount") {
+            let window = number("requestThresholdTimeframe").map(|minutes| Duration::from_secs(minutes * 60));
+            self.gate.told(total, number("externalRequestThreshold"), window);
+            tracing::debug!(total, "autotask's count of calls");
         }
     }
 
     /// A GET, answered with JSON.
     pub(crate) async fn get(&self, endpoint: &str, path: &str) -> Result<Json> {
-        let answer = self
-            .call(|| {
-                Request::get(path)
-                    .endpoint(endpoint)
-                    .header("content-type", "application/json")
-            })
-            .await;
+        let request = || {
+            Request::get(path)
+                .endpoint(endpoint)
+                .header("content-type", "application/json")
+        };
+        let answer = self.call(Purpose::read(endpoint), request).await;
         answer.map_err(read_only)?.json()
-    }
-
-    /// One page of records that satisfy all conditions, with ids above `above`.
-    ///
-    /// Always by POST: a GET's length is limited. `nextPageUrl` is not followed: paging by id survives restarts, and no server-side
-    /// page memory runs out. The rows are checked to be what paging by id needs.
-    pub(crate) async fn query(
-        &self,
-        entity: &str,
-        conditions: &[Json],
-        above: Option<i64>,
-        rows_max: usize,
-    ) -> Result<Rows> {
-        let mut items = conditions.to_vec();
-        match above {
-            Some(id) => items.push(json!({"op": "gt", "field": "id", "value": id})),
-            // A filter is mandatory, and id 0 exists: the tenant's own company.
-            None if items.is_empty() => items.push(json!({"op": "gte", "field": "id", "value": 0})),
-            None => {}
-        }
-        let body = json!({"filter": [{"op": "and", "items": items}], "MaxRecords": rows_max});
-        let path = format!("{entity}/query");
-        let response = self
-            .call(|| Request::post(&path).endpoint(entity).json(&body))
-            .await
-            .map_err(|e| in_entity(read_only(e), entity))?;
-        let mut answer = response.json().map_err(|e| in_entity(e, entity))?;
-        let Json::Array(rows) = answer["items"].take() else {
-            return Err(in_entity(
-                Error::protocol("autotask answered a query without 'items'"),
-                entity,
-            ));
-        };
-        let mut page = Rows {
-            items: Vec::new(),
-            last_id: above,
-            more: false,
-            server_time: response.server_time,
-        };
-        if rows.len() > rows_max {
-            return Err(in_entity(
-                Error::protocol("autotask sent more rows than a page may hold"),
-                entity,
-            ));
-        }
-        for row in rows {
-            let Json::Object(item) = row else {
-                return Err(in_entity(
-                    Error::protocol("autotask sent a row that is not an object"),
-                    entity,
-                ));
-            };
-            let id = item.get("id").and_then(whole);
-            if id.is_none() || id <= page.last_id {
-                let text = "autotask sent rows that do not ascend by id from where the page starts; paging would not end";
-                return Err(in_entity(Error::protocol(text), entity));
-            }
-            page.last_id = id;
-            page.items.push(item);
-        }
-        // A server that caps pages below what was asked tells by its link; a full page may be followed by more in any case.
-        let next_url = answer["pageDetails"]["nextPageUrl"].as_str();
-        page.more = !page.items.is_empty() && (page.items.len() == rows_max || next_url.is_some());
-        if let Some(url) = next_url {
-            self.warn_of_foreign_page(url).await;
-        }
-        tracing::debug!(entity, rows = page.items.len(), more = page.more, "autotask page");
-        Ok(page)
     }
 
     /// Asks for the zone again if nobody did since `stale`; the first call asks in any case.
@@ -231,9 +255,11 @@ impl Client {
         Ok(base_url)
     }
 
-    async fn send(&self, zone: &Zone, request: Request) -> Result<Response> {
+    async fn send(&self, zone: &Zone, purpose: Purpose<'_>, request: Request) -> Result<Response> {
+        let _pass = self.gate.enter(purpose).await?;
         let credentials = &self.credentials;
         let request = request
+            .endpoint(purpose.endpoint)
             .secret_header("ApiIntegrationCode", &credentials.integration_code)
             .secret_header("UserName", &credentials.username)
             .secret_header("Secret", &credentials.secret);
@@ -258,7 +284,7 @@ impl Client {
         self.refused_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn warn_of_foreign_page(&self, url: &str) {
+    pub(crate) async fn warn_of_foreign_page(&self, url: &str) {
         let Some(zone) = self.zone.lock().await.clone() else {
             return;
         };

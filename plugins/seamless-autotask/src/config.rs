@@ -1,5 +1,6 @@
 //! Settings of one Autotask system.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -23,10 +24,37 @@ pub struct AutotaskSettings {
     pub default_owner_resource_id: Option<i64>,
     /// Company type given to companies created without one, e.g. 1 for Customer.
     pub default_company_type: Option<i64>,
+    /// Secret that Autotask signs its events with, 16 to 64 characters: a reference to a secret. Needed for webhooks only.
+    pub webhook_secret: Option<serde_json::Value>,
+    /// The secret before that one, while events signed with it may still come: a reference to a secret.
+    pub webhook_secret_previous: Option<serde_json::Value>,
+    /// Our own resource id, whose changes cause no events. Default: found by the user name.
+    pub api_resource_id: Option<i64>,
+    /// People whose e-mail address in the other system is not the one in Autotask: address there → resource id.
+    pub people: BTreeMap<String, i64>,
+    /// The role in which a resource is assigned to tickets, where it is not its own default role: resource id → role id.
+    pub resource_roles: BTreeMap<String, i64>,
+    /// Role for resources for which Autotask names none. Default none: such an assignment is then refused.
+    pub default_role_id: Option<i64>,
+    /// Queue of tickets that have neither a queue nor an assigned resource. Default none: Autotask then refuses them.
+    pub default_queue_id: Option<i64>,
+    /// Due date of tickets created without one, in hours from the call. Default none: Autotask then refuses them, unless their category
+    /// supplies one.
+    pub default_due_hours: Option<u64>,
+    /// How often opportunities that are lost, closed or implemented are read, in seconds. Default 86,400. Autotask has no change stamp for
+    /// opportunities: open ones are read with every poll, all of them at the start and this often. 0 reads all with every poll.
+    pub closed_sweep_secs: u64,
+    /// Opportunity statuses that count as closed. Default: those whose label says lost, closed or implemented.
+    pub closed_opportunity_statuses: Option<Vec<i64>>,
+    /// How long Autotask's description of its fields is taken as current, in seconds. Default 900.
+    pub metadata_secs: u64,
     /// Allows plain http and private addresses, for a sandbox. Default false.
     pub allow_private_network: bool,
     /// Calls at once for each endpoint, 1 to 3. Default 2: Autotask allows 3, and frees a slot a little after its answer.
     pub concurrency_per_endpoint: usize,
+    /// Calls of a rolling hour that all integrations of the tenant together may make. Default 10,000, the vendor's limit; less keeps more of it
+    /// for others. Autotask's own word counts where it is lower.
+    pub hourly_requests: u64,
     /// Calls a second over all endpoints. Default none. The hourly limit of 10,000 is shared by all integrations of a tenant.
     pub requests_per_second: Option<f64>,
     /// Longest whole call, in seconds. Default 330: Autotask gives up by itself after 300.
@@ -65,8 +93,20 @@ impl Default for AutotaskSettings {
             secret: None,
             default_owner_resource_id: None,
             default_company_type: None,
+            webhook_secret: None,
+            webhook_secret_previous: None,
+            api_resource_id: None,
+            people: BTreeMap::new(),
+            resource_roles: BTreeMap::new(),
+            default_role_id: None,
+            default_queue_id: None,
+            default_due_hours: None,
+            closed_sweep_secs: 86_400,
+            closed_opportunity_statuses: None,
+            metadata_secs: 900,
             allow_private_network: false,
             concurrency_per_endpoint: 2,
+            hourly_requests: 10_000,
             requests_per_second: None,
             timeout_secs: 330,
             settle_after_secs: 330,
@@ -94,6 +134,11 @@ impl AutotaskSettings {
         if !(1..=3).contains(&parsed.concurrency_per_endpoint) {
             return Err(Error::config(
                 "autotask setting 'concurrency_per_endpoint' must be 1, 2 or 3",
+            ));
+        }
+        if !(100..=1_000_000).contains(&parsed.hourly_requests) {
+            return Err(Error::config(
+                "autotask setting 'hourly_requests' must be at least 100",
             ));
         }
         if !(1..=500).contains(&parsed.page_size) {
@@ -134,6 +179,8 @@ pub(crate) struct Credentials {
     pub(crate) username: Secret,
     pub(crate) integration_code: Secret,
     pub(crate) secret: Secret,
+    /// What events may be signed with, the present one first.
+    pub(crate) webhook_secrets: Vec<Secret>,
 }
 
 impl Credentials {
@@ -154,6 +201,10 @@ impl Credentials {
             username,
             integration_code: needed("integration_code")?,
             secret: needed("secret")?,
+            webhook_secrets: ["webhook_secret", "webhook_secret_previous"]
+                .into_iter()
+                .filter_map(resolved)
+                .collect(),
         })
     }
 }

@@ -2,6 +2,8 @@
 
 use seamless_core::{Error, Result};
 
+use crate::gate::Purpose;
+
 /// An entity that this connector syncs.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Entity {
@@ -62,12 +64,13 @@ impl Entity {
         })
     }
 
-    /// The endpoint that a write counts under: child URLs count under their parent.
-    pub(crate) fn write_endpoint(&self) -> &'static str {
-        if self.parent.is_some() {
-            "Companies"
-        } else {
-            self.name
+    /// What a write counts as. Child addresses count under their parent, by what clients have seen; nothing says that they do not count
+    /// under their own name as well.
+    pub(crate) fn write_purpose(&self) -> Purpose<'static> {
+        Purpose {
+            also: self.parent.map(|_| "Companies"),
+            writes: true,
+            ..Purpose::read(self.name)
         }
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::client::{Client, in_entity};
 use crate::entity::Entity;
 use crate::metadata::FieldType;
+use crate::people::id_field;
 use crate::read::{IN_VALUES_MAX, ignored_filter};
 use crate::record::{COUNTRY, COUNTRY_ID, UDF, USER_DEFINED_FIELDS};
 
@@ -93,11 +94,14 @@ impl Client {
         } else if path == COUNTRY && entity.country {
             let table = self.countries(|table| table.id(&text).is_some()).await?;
             (COUNTRY_ID, table.id(&text).map(Json::from))
+        } else if let Some(id) = id_field(path) {
+            let table = self.people(|table| table.id(&text).is_some()).await?;
+            (id, table.id(&text).map(Json::from))
         } else if path == "id" {
             (path, text.trim().parse::<i64>().ok().map(Json::from))
         } else {
-            let types = self.field_types(entity).await?;
-            let json = match types.get(&path.to_lowercase()) {
+            let facts = self.facts(entity).await?;
+            let json = match facts.types.get(&path.to_lowercase()) {
                 Some(FieldType::Whole) => text.trim().parse::<i64>().ok().map(Json::from),
                 Some(FieldType::Decimal) => serde_json::from_str(text.trim()).ok().filter(Json::is_number),
                 Some(FieldType::Bool) => text.to_ascii_lowercase().parse::<bool>().ok().map(Json::from),

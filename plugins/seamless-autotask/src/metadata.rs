@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use seamless_core::{EntityInfo, Error, FieldInfo, OptionInfo, Result, Value};
+use seamless_core::{DependentOptions, EntityInfo, Error, FieldInfo, OptionInfo, Result, Value};
 use serde_json::Value as Json;
 
 use crate::client::{Client, in_entity, whole};
 use crate::entity::{Entity, collection};
+use crate::people::PERSONS;
 use crate::record::{COUNTRY, COUNTRY_ID, UDF};
 
 /// How a field's values travel: a text against a whole number finds nothing, without an error.
@@ -22,16 +24,36 @@ pub(crate) enum FieldType {
 /// Types of an entity's ordinary fields, by name in lower case: names match in any case.
 pub(crate) type FieldTypes = BTreeMap<String, FieldType>;
 
+/// What an entity's own description says of its ordinary fields, kept for a while.
+#[derive(Default)]
+pub(crate) struct Facts {
+    pub(crate) types: FieldTypes,
+    /// Option lists that hang on another field.
+    pub(crate) dependents: Vec<DependentOptions>,
+    fields: Vec<FieldInfo>,
+}
+
+/// Descriptions by entity, and when they were read.
+#[derive(Default)]
+pub(crate) struct Described {
+    facts: tokio::sync::Mutex<BTreeMap<&'static str, (Duration, Arc<Facts>)>>,
+    whole: tokio::sync::Mutex<BTreeMap<&'static str, (Duration, EntityInfo)>>,
+}
+
 impl Client {
-    /// Fields, user-defined fields and rights of an entity, live.
+    /// Fields, user-defined fields and rights of an entity, live or read a short while ago.
     pub(crate) async fn describe(&self, entity: &'static Entity) -> Result<EntityInfo> {
         let name = entity.name;
+        // Held while asking, so that any number of callers ask once.
+        let mut whole = self.described.whole.lock().await;
+        if let Some((read, info)) = whole.get(name)
+            && self.is_current(*read)
+        {
+            return Ok(info.clone());
+        }
         let info = self.metadata(name, "").await?;
         let info = &info["info"];
-        let mut fields: Vec<FieldInfo> = list(&self.metadata(name, "/fields").await?, name)?
-            .iter()
-            .filter_map(ordinary)
-            .collect();
+        let mut fields = self.facts(entity).await?.fields.clone();
         // What we supply ourselves is nothing that a mapping has to.
         let supplied = self.create_defaults(entity);
         for field in fields
@@ -40,50 +62,115 @@ impl Client {
         {
             field.required = false;
         }
-        if entity.country && fields.iter().any(|field| field.name == COUNTRY_ID) {
-            fields.push(FieldInfo {
-                name: COUNTRY.to_owned(),
-                data_type: "country code".to_owned(),
-                length: None,
-                required: false,
-                read_only: false,
-                options: None,
-                reference: None,
-            });
+        let has = |fields: &[FieldInfo], name: &str| fields.iter().any(|field| field.name == name);
+        if entity.country && has(&fields, COUNTRY_ID) {
+            fields.push(presented(COUNTRY, "country code", false));
+        }
+        for (email, id) in PERSONS {
+            if let Some(field) = fields.iter().find(|field| field.name == id) {
+                let read_only = field.read_only;
+                fields.push(presented(email, "e-mail address of a resource", read_only));
+            }
         }
         // Asked even where `hasUserDefinedFields` is false: it has been seen to be wrong.
         let user_defined = self.metadata(name, "/userDefinedFields").await?;
         fields.extend(list(&user_defined, name)?.iter().filter_map(user_defined_field));
-        Ok(EntityInfo {
+        let info = EntityInfo {
             fields,
             can_create: allowed(info, "canCreate", "userAccessForCreate"),
             can_update: allowed(info, "canUpdate", "userAccessForUpdate"),
-        })
+        };
+        whole.insert(name, (self.clock.monotonic(), info.clone()));
+        Ok(info)
     }
 
-    /// Types of an entity's fields, read once.
-    pub(crate) async fn field_types(&self, entity: &'static Entity) -> Result<Arc<FieldTypes>> {
-        let mut types = self.types.lock().await;
-        if let Some(known) = types.get(entity.name) {
+    /// Types, options and option parents of an entity's ordinary fields.
+    pub(crate) async fn facts(&self, entity: &'static Entity) -> Result<Arc<Facts>> {
+        let mut facts = self.described.facts.lock().await;
+        if let Some((read, known)) = facts.get(entity.name)
+            && self.is_current(*read)
+        {
             return Ok(known.clone());
         }
         let answer = self.metadata(entity.name, "/fields").await?;
+        let read = Arc::new(Facts::read(list(&answer, entity.name)?));
+        facts.insert(entity.name, (self.clock.monotonic(), read.clone()));
+        Ok(read)
+    }
+
+    /// A refusal that says that the tenant's fields are not what we think: the next question reads them again.
+    pub(crate) async fn forget_description(&self, entity: &Entity) {
+        self.described.facts.lock().await.remove(entity.name);
+        self.described.whole.lock().await.remove(entity.name);
+    }
+
+    fn is_current(&self, read: Duration) -> bool {
+        self.clock.monotonic().saturating_sub(read) < Duration::from_secs(self.settings.metadata_secs)
+    }
+
+    pub(crate) async fn metadata(&self, entity: &str, part: &str) -> Result<Json> {
+        self.get(entity, &format!("{entity}/entityInformation{part}"))
+            .await
+            .map_err(|e| in_entity(e, entity))
+    }
+}
+
+impl Facts {
+    fn read(fields: &[Json]) -> Facts {
         let named = |json: &Json| {
             Some((
                 text(json, "name")?.to_lowercase(),
                 field_type(&text(json, "dataType")?),
             ))
         };
-        let read: Arc<FieldTypes> = Arc::new(list(&answer, entity.name)?.iter().filter_map(named).collect());
-        types.insert(entity.name, read.clone());
-        Ok(read)
+        Facts {
+            types: fields.iter().filter_map(named).collect(),
+            dependents: fields.iter().filter_map(dependent).collect(),
+            fields: fields.iter().filter_map(ordinary).collect(),
+        }
     }
 
-    async fn metadata(&self, entity: &str, part: &str) -> Result<Json> {
-        self.get(entity, &format!("{entity}/entityInformation{part}"))
-            .await
-            .map_err(|e| in_entity(e, entity))
+    /// The options of a field.
+    pub(crate) fn options(&self, name: &str) -> &[OptionInfo] {
+        let field = self.fields.iter().find(|field| field.name == name);
+        field
+            .and_then(|field| field.options.as_deref())
+            .unwrap_or_default()
     }
+}
+
+/// A field that the connector presents in place of a number.
+fn presented(name: &str, data_type: &str, read_only: bool) -> FieldInfo {
+    FieldInfo {
+        name: name.to_owned(),
+        data_type: data_type.to_owned(),
+        length: None,
+        required: false,
+        read_only,
+        options: None,
+        reference: None,
+    }
+}
+
+/// An option list that hangs on another field.
+fn dependent(json: &Json) -> Option<DependentOptions> {
+    let parent = text(json, "picklistParentValueField")?;
+    let value = |json: &Json| match json {
+        Json::String(text) => Some(text.trim().to_owned()).filter(|text| !text.is_empty()),
+        Json::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let pair = |entry: &Json| Some((value(&entry["value"])?, value(&entry["parentValue"])?));
+    let parents: BTreeMap<String, String> = json["picklistValues"]
+        .as_array()?
+        .iter()
+        .filter_map(pair)
+        .collect();
+    (!parents.is_empty()).then_some(DependentOptions {
+        field: text(json, "name")?,
+        parent,
+        parents,
+    })
 }
 
 fn list<'a>(answer: &'a Json, entity: &str) -> Result<&'a Vec<Json>> {

@@ -1,13 +1,15 @@
 //! The contract, implemented thinly over the client.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use seamless_core::mapping::SideMapping;
 use seamless_core::{
-    Capabilities, EntityInfo, EntityName, ExternalKey, ListRequest, Lookup, NativeRecord, OpenContext, Page,
-    PluginInfo, Reader, RecordId, Result, Source, SourcePlugin, Target, TargetPlugin, Write, Written,
+    Capabilities, DependentOptions, EntityInfo, EntityName, ExternalKey, ListRequest, Lookup, NativeRecord,
+    Nudge, OpenContext, Page, PluginInfo, Priority, Reader, RecordId, Remark, Result, Source, SourcePlugin,
+    Target, TargetPlugin, Usage, WebhookCall, Write, Written,
 };
 
 use crate::client::Client;
@@ -100,12 +102,36 @@ impl Reader for Connector {
             .await
             .map(drop)
     }
+
+    fn narrow(&self, entity: &str, fields: &BTreeSet<String>) {
+        self.0.narrow(entity, fields);
+    }
+
+    async fn dependent_options(&self, entity: &str) -> Result<Vec<DependentOptions>> {
+        Ok(self.0.facts(Entity::named(entity)?).await?.dependents.clone())
+    }
+
+    async fn examine(&self, entities: &[String]) -> Result<Vec<Remark>> {
+        self.0.examine(entities).await
+    }
+
+    fn set_priority(&self, priority: Priority) {
+        self.0.gate.set_priority(priority);
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        Some(self.0.gate.usage())
+    }
 }
 
 #[async_trait]
 impl Source for Connector {
     async fn list(&self, request: &ListRequest) -> Result<Page> {
         self.0.list(request).await
+    }
+
+    fn verify_webhook(&self, call: &WebhookCall) -> Result<Vec<Nudge>> {
+        self.0.event(call)
     }
 }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use futures::StreamExt;
 use seamless_core::{
-    Error, ErrorKind, ListRequest, NativeRecord, Page, PageToken, RecordId, Result, Timestamp,
+    Error, ErrorKind, ListRequest, NativeRecord, Page, PageToken, Priority, RecordId, Result, Timestamp,
 };
 use serde_json::{Map, Value as Json, json};
 
 use crate::client::{Client, in_entity, whole};
 use crate::entity::Entity;
+use crate::query::Query;
 
 /// Values that one `in` may hold.
 pub(crate) const IN_VALUES_MAX: usize = 500;
@@ -18,6 +19,9 @@ impl Client {
     /// One page, ascending by id. The token is the last id, so that a list can be resumed at any time.
     pub(crate) async fn list(&self, request: &ListRequest) -> Result<Page> {
         let entity = Entity::named(&request.entity)?;
+        if entity.stamp.is_none() {
+            return self.sweep(entity, request).await;
+        }
         let above = match &request.after {
             Some(PageToken(token)) => Some(token.parse::<i64>().map_err(|_| {
                 in_entity(
@@ -37,7 +41,19 @@ impl Client {
             ]}));
         }
         let rows_max = request.limit.clamp(1, self.settings.page_size);
-        let page = self.query(entity.name, &conditions, above, rows_max).await?;
+        let page = self
+            .ask(&Query {
+                entity: entity.name,
+                conditions: &conditions,
+                above,
+                rows_max,
+                include: None,
+                priority: match request.since {
+                    Some(_) => Priority::Poll,
+                    None => Priority::Backfill,
+                },
+            })
+            .await?;
         let next = page
             .last_id
             .filter(|_| page.more)

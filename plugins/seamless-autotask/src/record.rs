@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 use crate::client::{Client, in_entity, whole};
 use crate::countries::CountryTable;
 use crate::entity::Entity;
+use crate::people::{PERSONS, PeopleTable};
 
 /// The native name under which a country's code is read and written, instead of its number in this tenant.
 pub(crate) const COUNTRY: &str = "country";
@@ -34,6 +35,18 @@ impl Client {
             needed.sort_unstable();
             needed.dedup();
         }
+        let mut people: Vec<i64> = Vec::new();
+        if self.wants_people(entity) {
+            let ids = |item: &Map<String, Json>| PERSONS.map(|(_, id)| item.get(id).and_then(whole));
+            people = items.iter().flat_map(ids).flatten().collect();
+        }
+        let people = match people.is_empty() {
+            true => None,
+            false => Some(
+                self.people(|table| people.iter().all(|id| table.person(*id).is_some()))
+                    .await?,
+            ),
+        };
         let countries = match needed.is_empty() {
             true => None,
             false => Some(
@@ -43,7 +56,7 @@ impl Client {
         };
         items
             .into_iter()
-            .map(|item| record(entity, item, countries.as_deref()))
+            .map(|item| record(entity, item, countries.as_deref(), people.as_deref()))
             .collect()
     }
 }
@@ -52,6 +65,7 @@ fn record(
     entity: &Entity,
     item: Map<String, Json>,
     countries: Option<&CountryTable>,
+    people: Option<&PeopleTable>,
 ) -> Result<NativeRecord> {
     let id = item.get("id").and_then(whole).ok_or_else(|| {
         in_entity(
@@ -82,6 +96,15 @@ fn record(
             None => format!("country {id}"),
         });
         fields.insert(COUNTRY.to_owned(), text.map_or(Value::Null, Value::Text));
+    }
+    for (email, id) in PERSONS {
+        if let (Some(people), Some(id)) = (people, item.get(id).and_then(whole)) {
+            // Not blank: blank would unassign the record on the other side.
+            let text = people
+                .email(id)
+                .map_or_else(|| format!("resource {id}"), str::to_owned);
+            fields.insert(email.to_owned(), Value::Text(text));
+        }
     }
     Ok(NativeRecord {
         id: RecordId(id.to_string()),
@@ -117,7 +140,7 @@ mod tests {
         };
         let table =
             CountryTable::from_rows(&[json!({"id": 2, "countryCode": "DE", "displayName": "Germany"})]);
-        record(Entity::named("Companies").unwrap(), item, Some(&table)).unwrap()
+        record(Entity::named("Companies").unwrap(), item, Some(&table), None).unwrap()
     }
 
     #[test]

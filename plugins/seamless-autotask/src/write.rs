@@ -1,5 +1,7 @@
 //! Creates, updates and deletes, one call each. Never PUT: it would clear every field that is not sent.
 
+use std::time::Duration;
+
 use futures::StreamExt;
 use seamless_core::{
     Effect, Error, ErrorKind, Fields, NativeRecord, RecordId, Result, Value, Write, WriteAction, Written,
@@ -9,14 +11,25 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::client::{Client, in_entity, read_only, whole};
 use crate::entity::{Entity, is_reference};
+use crate::people::id_field;
 use crate::record::{COUNTRY, COUNTRY_ID, UDF, USER_DEFINED_FIELDS};
 
 /// A write as it goes over the wire.
 struct Call {
-    request: Request,
+    /// Made before, where Autotask takes the write in two steps only; its own body, to be able to undo it.
+    first: Option<Map<String, Json>>,
+    path: String,
+    method: Method,
+    body: Map<String, Json>,
     entity: &'static Entity,
     /// The id that the answer must name; a create learns its own.
     id: Option<i64>,
+}
+
+enum Method {
+    Post,
+    Patch,
+    Delete,
 }
 
 impl Client {
@@ -35,22 +48,66 @@ impl Client {
             .prepare(write)
             .await
             .map_err(|e| in_entity(read_only(e), &write.entity))?;
-        let request = || {
-            call.request
-                .clone()
-                .send_by(write.send_by)
-                .writes()
-                .endpoint(call.entity.write_endpoint())
+        let outcome = match &call.first {
+            None => self.send_write(&call, &call.body, write.send_by).await,
+            Some(first) => self.write_in_two_steps(&call, first, write).await,
         };
-        let response = self
-            .call(request)
-            .await
-            .map_err(|e| in_entity(e, call.entity.name))?;
+        if let Err(error) = &outcome {
+            match error.context("class") {
+                Some("field" | "picklist" | "length") => self.forget_description(call.entity).await,
+                Some("pair" | "reference") => self.forget_roles().await,
+                _ => {}
+            }
+        }
+        outcome.map_err(|e| in_entity(e, call.entity.name))
+    }
+
+    /// One write in the eyes of the pipeline. Where the second step is refused, the first is taken back; where that fails too, or nobody
+    /// knows, the error says so, and the pipeline looks at the record field by field.
+    async fn write_in_two_steps(
+        &self,
+        call: &Call,
+        first: &Map<String, Json>,
+        write: &Write,
+    ) -> Result<Written> {
+        self.send_write(call, first, write.send_by).await?;
+        let refused = match self.send_write(call, &call.body, write.send_by).await {
+            Err(error) if error.effect == Effect::NotApplied => error,
+            outcome => return outcome,
+        };
+        let WriteAction::Update { current, .. } = &write.action else {
+            return Err(refused);
+        };
+        let mut undo: Map<String, Json> = first
+            .keys()
+            .filter_map(|field| Some((field.clone(), current.fields.get(field)?.to_json())))
+            .collect();
+        undo.insert("id".to_owned(), json!(call.id));
+        match self.send_write(call, &undo, write.send_by).await {
+            Ok(_) => Err(refused),
+            Err(error) => {
+                tracing::warn!(entity = call.entity.name, %error, "a refused change left the record without contact or location");
+                Err(refused.effect(Effect::Applied))
+            }
+        }
+    }
+
+    async fn send_write(&self, call: &Call, body: &Map<String, Json>, send_by: Duration) -> Result<Written> {
+        let body = Json::Object(body.clone());
+        let request = || {
+            let request = match call.method {
+                Method::Post => Request::post(&call.path).json(&body),
+                Method::Patch => Request::patch(&call.path).json(&body),
+                Method::Delete => Request::delete(&call.path),
+            };
+            request.send_by(send_by).writes()
+        };
+        let response = self.call(call.entity.write_purpose(), request).await?;
         let unconfirmed = |text: &str| {
             let error = Error::protocol(text)
                 .effect(Effect::Unknown)
                 .with("status", response.status);
-            Err(in_entity(error, call.entity.name))
+            Err(error)
         };
         let Ok(answer) = response.json() else {
             return unconfirmed("autotask answered a write with something else than json");
@@ -72,12 +129,16 @@ impl Client {
             WriteAction::Create { fields } => {
                 let mut body = self.body(entity, fields).await?;
                 self.add_defaults(entity, &mut body);
+                self.complete(entity, None, &mut body).await?;
                 let path = match entity.parent {
                     Some(parent) => child_path(entity, body.get(parent).and_then(whole), parent)?,
                     None => entity.name.to_owned(),
                 };
                 Ok(Call {
-                    request: Request::post(path).json(&Json::Object(body)),
+                    first: None,
+                    path,
+                    method: Method::Post,
+                    body,
                     entity,
                     id: None,
                 })
@@ -92,10 +153,18 @@ impl Client {
                     return Err(Error::invalid(text).field(parent));
                 }
                 let mut body = self.body(entity, fields).await?;
-                body.insert("id".to_owned(), json!(id));
-                let path = collection_path(entity, current)?;
+                let rules = self.complete(entity, Some(current), &mut body).await?;
+                let with_id = |mut body: Map<String, Json>| {
+                    body.insert("id".to_owned(), json!(id));
+                    body
+                };
+                let clears = rules.clear_first.into_iter();
+                let first: Map<String, Json> = clears.map(|field| (field.to_owned(), Json::Null)).collect();
                 Ok(Call {
-                    request: Request::patch(path).json(&Json::Object(body)),
+                    first: (!first.is_empty()).then(|| with_id(first)),
+                    path: collection_path(entity, current)?,
+                    method: Method::Patch,
+                    body: with_id(body),
                     entity,
                     id: Some(id),
                 })
@@ -115,7 +184,10 @@ impl Client {
                 })?;
                 let path = format!("{}/{id}", collection_path(entity, &current)?);
                 Ok(Call {
-                    request: Request::delete(path),
+                    first: None,
+                    path,
+                    method: Method::Delete,
+                    body: Map::new(),
                     entity,
                     id: Some(id),
                 })
@@ -130,6 +202,12 @@ impl Client {
         for (path, value) in fields {
             if path == COUNTRY {
                 body.insert(COUNTRY_ID.to_owned(), self.country_id(entity, value).await?);
+            } else if let Some(id) = id_field(path) {
+                let person = match value.to_plain().filter(|text| !text.trim().is_empty()) {
+                    Some(email) => json!(self.resource_id(path, &email).await?),
+                    None => Json::Null,
+                };
+                body.insert(id.to_owned(), person);
             } else if let Some(name) = path.strip_prefix(UDF).and_then(|rest| rest.strip_prefix('.')) {
                 user_defined.push(json!({"name": name, "value": value.to_plain()}));
             } else if path == UDF || path.contains('.') || path == "id" || path == USER_DEFINED_FIELDS {
@@ -192,6 +270,16 @@ impl Client {
     }
 }
 
+/// Fields that hold a date without a time. Autotask takes the date as sent and shifts nothing.
+const DATES: [&str; 6] = [
+    "projectedCloseDate",
+    "closedDate",
+    "lostDate",
+    "startDate",
+    "throughDate",
+    "promisedFulfillmentDate",
+];
+
 /// Ids travel as numbers; a contact's `isActive` is a number too.
 fn wire_value(entity: &Entity, path: &str, value: &Value) -> Json {
     match value {
@@ -199,6 +287,8 @@ fn wire_value(entity: &Entity, path: &str, value: &Value) -> Json {
             text.parse::<i64>().map_or_else(|_| value.to_json(), Json::from)
         }
         Value::Bool(flag) if entity.name == "Contacts" && path == "isActive" => json!(i64::from(*flag)),
+        // A calendar day, whatever time of day it was given with.
+        Value::Time(time) if DATES.contains(&path) => json!(time.to_string().get(..10)),
         _ => value.to_json(),
     }
 }

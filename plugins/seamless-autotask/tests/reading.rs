@@ -154,6 +154,7 @@ async fn each_entity_has_its_own_stamp_and_opportunities_have_none() {
         let asked = server.last().body["filter"][0]["items"][0].clone();
         match stamp {
             Some(stamp) => assert_eq!(asked["items"][0]["field"], stamp),
+            // The first sweep is a whole one.
             None => assert_eq!(asked, json!({"op": "gte", "field": "id", "value": 0})),
         }
         assert_eq!(source.capabilities(entity).incremental, stamp.is_some());

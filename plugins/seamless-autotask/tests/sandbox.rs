@@ -392,15 +392,6 @@ async fn each_fault_says_what_became_of_a_write() {
             Unknown,
         ),
         (
-            "429",
-            Faults {
-                throttled: on_write(),
-                ..none()
-            },
-            ErrorKind::RateLimited,
-            NotApplied,
-        ),
-        (
             "half a body",
             Faults {
                 truncated_body: on_write(),
@@ -446,6 +437,50 @@ async fn each_fault_says_what_became_of_a_write() {
             .expect_err(name);
         assert_eq!((error.kind, error.effect), (kind, effect), "{name}: {error:?}");
     }
+}
+
+#[tokio::test]
+async fn a_pause_that_the_server_asks_for_is_kept_by_every_call() {
+    let bench = bench(config(), json!({})).await;
+    let owner = bench.owner().await;
+    bench.sandbox.set_faults(Faults {
+        throttled: Fault {
+            retry_after_secs: 30,
+            ..Fault::next(1)
+        },
+        ..Faults::default()
+    });
+    let company = || {
+        let fields = [
+            ("companyName", Value::from("A")),
+            ("companyType", Value::Int(1)),
+            ("phone", Value::from("123")),
+            ("ownerResourceID", owner.clone()),
+        ];
+        WriteAction::Create {
+            fields: fields.map(|(name, value)| (name.to_owned(), value)).into(),
+        }
+    };
+    for _ in 0..2 {
+        let error = bench.write("Companies", company()).await.unwrap_err();
+        assert_eq!(
+            (error.kind, error.effect, error.is_transient()),
+            (ErrorKind::RateLimited, Effect::NotApplied, true)
+        );
+    }
+    let calls = bench.sandbox.stats()["autotask"]["calls"].clone();
+    let error = bench
+        .target
+        .find("Contacts", &[Lookup::AboveId("0".into())])
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind, ErrorKind::RateLimited);
+    assert_eq!(
+        bench.sandbox.stats()["autotask"]["calls"],
+        calls,
+        "nothing was sent meanwhile"
+    );
+    assert!(bench.target.usage().unwrap().held.unwrap() > Duration::from_secs(20));
 }
 
 #[tokio::test]

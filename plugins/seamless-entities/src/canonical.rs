@@ -1,7 +1,7 @@
 //! Canonical entities as tables: one row a field, from which both the model and the neutral mapping are made.
 
 use seamless_core::mapping::{Compare, FieldKind, FieldMapping, SideMapping};
-use seamless_core::pipeline::{EntityModel, FieldSpec, MatchRule, ReferenceSpec};
+use seamless_core::pipeline::{EntityModel, FieldSpec, MatchRule, NamedBy, Normaliser, ReferenceSpec};
 
 /// A canonical entity.
 pub(crate) struct Entity {
@@ -49,7 +49,22 @@ impl Field {
             entity: entity.into(),
             required,
             outside: Default::default(),
+            named_by: None,
         });
+        field
+    }
+
+    /// The contact, where a record of the other system names it by its e-mail address only: looked up among the contacts of the record's account.
+    pub(crate) fn contact_or_email() -> Field {
+        let mut field = Field::reference("contact", "contact", false);
+        if let Some(reference) = &mut field.spec.reference {
+            reference.named_by = Some(NamedBy {
+                field: "contact_email".to_owned(),
+                equals: "email".to_owned(),
+                within: Some("account".to_owned()),
+                normalise: Normaliser::Email,
+            });
+        }
         field
     }
 

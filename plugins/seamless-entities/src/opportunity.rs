@@ -1,6 +1,6 @@
 //! Opportunity: Autotask `Opportunities`.
 
-use seamless_core::mapping::{Compare, FieldKind, FieldMapping, OptionMap};
+use seamless_core::mapping::{Compare, FieldKind, FieldMapping, OptionMap, TODAY};
 
 use crate::autotask::{AutotaskDefaults, person, reference};
 use crate::canonical::{Entity, Field};
@@ -10,8 +10,9 @@ pub(crate) fn entity() -> Entity {
         Field::text("title"),
         Field::text("description"),
         Field::reference("account", "account", true),
-        Field::reference("contact", "contact", false),
-        Field::choice("owner").compare(Compare::IgnoreCase),
+        Field::contact_or_email(),
+        Field::text("contact_email").compare(Compare::IgnoreCase),
+        Field::text("owner").compare(Compare::IgnoreCase),
         Field::choice("stage"),
         Field::choice("status"),
         Field::new("projected_close_date", FieldKind::Date),
@@ -34,7 +35,6 @@ pub(crate) fn entity() -> Entity {
     }
 }
 
-/// Without a table of people the owner is the connector's configured one.
 pub(crate) fn autotask(defaults: &AutotaskDefaults) -> Vec<(&'static str, FieldMapping)> {
     let date = |native: &str| FieldMapping::new(native, FieldKind::Date);
     let cost = FieldMapping::new("cost", FieldKind::Decimal)
@@ -43,7 +43,7 @@ pub(crate) fn autotask(defaults: &AutotaskDefaults) -> Vec<(&'static str, FieldM
     let totals = FieldMapping::choice("useQuoteTotals", quote_totals())
         .required()
         .default_value("false");
-    let mut fields = vec![
+    vec![
         ("title", FieldMapping::text("title").max(128).required()),
         (
             "description",
@@ -51,6 +51,8 @@ pub(crate) fn autotask(defaults: &AutotaskDefaults) -> Vec<(&'static str, FieldM
         ),
         ("account", reference("companyID").required()),
         ("contact", reference("contactID")),
+        // Nobody named: the connector's configured owner.
+        ("owner", person("ownerResourceID", defaults)),
         ("stage", FieldMapping::choice("stage", stages()).required()),
         (
             "status",
@@ -67,16 +69,21 @@ pub(crate) fn autotask(defaults: &AutotaskDefaults) -> Vec<(&'static str, FieldM
             FieldMapping::new("amount", FieldKind::Decimal).required(),
         ),
         ("closed_date", date("closedDate")),
-        ("start_date", date("startDate").required()),
+        // The source's day of creation, else the day of the create; never after the projected close date, which Autotask refuses.
+        (
+            "start_date",
+            date("startDate")
+                .required()
+                .default_from(&["created_at", TODAY])
+                .not_after("projected_close_date"),
+        ),
         ("cost", cost),
         ("use_quote_totals", totals),
         (
             "created_at",
             FieldMapping::new("createDate", FieldKind::Time).read_only(),
         ),
-    ];
-    fields.extend(person("ownerResourceID", defaults).map(|field| ("owner", field)));
-    fields
+    ]
 }
 
 fn stages() -> OptionMap {

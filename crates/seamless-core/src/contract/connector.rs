@@ -1,11 +1,13 @@
 //! The running side of a connector: [`Reader`], [`Source`] and [`Target`].
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::{DependentOptions, Nudge, Priority, Remark, Usage, WebhookCall};
 use crate::capability::Capabilities;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::record::{NativeRecord, RecordId, Stamp};
 use crate::value::{Fields, Timestamp, Value};
 
@@ -169,6 +171,30 @@ pub trait Reader: Send + Sync {
 
     /// Proves that the system can be reached with these credentials, without changing anything. Called by `check` and at start.
     async fn ping(&self) -> Result<()>;
+
+    /// Which native fields of an entity are used at all, cross-reference included. Called before the first list, and again when mappings change.
+    /// A connector may ask its system for no more than these; one that reads whole records has nothing to do.
+    fn narrow(&self, _entity: &str, _fields: &BTreeSet<String>) {}
+
+    /// From now on calls of this instance have this priority at most. Called by `plan` and before first loads.
+    /// A connector without a budget has nothing to do.
+    fn set_priority(&self, _priority: Priority) {}
+
+    /// How the call budget stands, without a call being made; `None` where the system has none. Called by `status` and `plan`.
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
+
+    /// Option lists of an entity that depend on another field. Called by `discover`, after `describe`.
+    async fn dependent_options(&self, _entity: &str) -> Result<Vec<DependentOptions>> {
+        Ok(Vec::new())
+    }
+
+    /// What else has to be right for these entities to be kept in step (an owner who may own, a user with its rights). Changes nothing.
+    /// Called by `check`, after `describe`.
+    async fn examine(&self, _entities: &[String]) -> Result<Vec<Remark>> {
+        Ok(Vec::new())
+    }
 }
 
 /// Reading changes.
@@ -181,6 +207,13 @@ pub trait Reader: Send + Sync {
 pub trait Source: Reader {
     /// The next page. A token that leads nowhere new (same token again) is an endless list and fails with `Protocol`.
     async fn list(&self, request: &ListRequest) -> Result<Page>;
+
+    /// What an event says that this system has sent: the records to look at, which may be none. Makes no call and waits for nothing.
+    /// An event that is not authentic is `Auth`, one that cannot be read is `Protocol`; both change nothing. Events may come doubled,
+    /// late, out of order or never: a nudge only makes the host look sooner.
+    fn verify_webhook(&self, _call: &WebhookCall) -> Result<Vec<Nudge>> {
+        Err(Error::config("this system sends no events"))
+    }
 }
 
 /// Writing.

@@ -16,6 +16,8 @@ impl FieldMapping {
             truncate: false,
             required: false,
             default: None,
+            default_from: Vec::new(),
+            not_after: None,
             writable: true,
             updatable: true,
         }
@@ -60,6 +62,18 @@ impl FieldMapping {
     /// Written on create when the source has none.
     pub fn default_value(mut self, value: impl Into<Value>) -> FieldMapping {
         self.default = Some(value.into());
+        self
+    }
+
+    /// On create, when the source has none: the first of these canonical fields of the source that holds something.
+    pub fn default_from(mut self, fields: &[&str]) -> FieldMapping {
+        self.default_from = fields.iter().map(|field| (*field).to_owned()).collect();
+        self
+    }
+
+    /// What [`FieldMapping::default_from`] gives is never later than this canonical date of the source.
+    pub fn not_after(mut self, field: &str) -> FieldMapping {
+        self.not_after = Some(field.to_owned());
         self
     }
 

@@ -3,11 +3,11 @@
 use sha2::{Digest, Sha256};
 
 use super::{
-    Compare, FieldIssue, FieldKind, FieldMapping, Loss, Observed, Projection, SideMapping, Transform, kind,
-    options,
+    Compare, FieldIssue, FieldKind, FieldMapping, Loss, Observed, Projection, SideMapping, TODAY, Transform,
+    kind, options,
 };
 use crate::record::NativeRecord;
-use crate::value::{Fields, Value, lookup};
+use crate::value::{Date, Fields, Value, lookup};
 
 /// Raise it when the engine itself comes to read or write a value differently: stored halves are then re-canonicalised.
 const ENGINE_REVISION: u8 = 1;
@@ -98,6 +98,26 @@ impl SideMapping {
                 })
             }
             _ => self.project(field, value),
+        }
+    }
+
+    /// What `default_from` gives for a field that the source does not have; `None` when it gives nothing.
+    pub fn computed_default(&self, field: &str, source: &Fields, today: Date) -> Option<Value> {
+        let mapping = self.fields.get(field)?;
+        let held = |name: &String| match name.as_str() {
+            TODAY => Some(Value::Date(today)),
+            name => source.get(name).cloned(),
+        };
+        let value = mapping
+            .default_from
+            .iter()
+            .filter_map(held)
+            .filter_map(|value| mapping.kind.convert(&value))
+            .find(|value| !value.is_empty())?;
+        let latest = mapping.not_after.as_ref().and_then(|name| source.get(name));
+        match latest.and_then(|latest| mapping.kind.convert(latest)) {
+            Some(latest) if !latest.is_empty() && latest < value => Some(latest),
+            _ => Some(value),
         }
     }
 

@@ -72,6 +72,13 @@ pub struct FieldMapping {
         with = "options::plain_scalar"
     )]
     pub default: Option<Value>,
+    /// On a create, when the source has none: the first of these canonical fields of the source that holds something, read as this field's type.
+    /// [`TODAY`] stands for the day of the create (UTC). Comes before `default`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub default_from: Vec<String>,
+    /// What `default_from` gives is never later than this canonical date of the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<String>,
     /// May be written.
     #[serde(default = "yes")]
     pub writable: bool,
@@ -79,6 +86,9 @@ pub struct FieldMapping {
     #[serde(default = "yes")]
     pub updatable: bool,
 }
+
+/// The word for the day of the create in [`FieldMapping::default_from`].
+pub const TODAY: &str = "today";
 
 fn yes() -> bool {
     true

@@ -14,7 +14,7 @@ use super::state::Answer;
 use crate::contract::Side;
 use crate::mapping::{Loss, Observed, Projection};
 use crate::record::{RecordId, Stamp};
-use crate::value::Value;
+use crate::value::{Date, Value};
 
 /// What one side held when the field was last settled.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +72,8 @@ pub struct MergeInput<'a> {
     pub answers: &'a BTreeMap<String, Answer>,
     /// See [`super::Timings::newest_guard`].
     pub newest_guard: Duration,
+    /// The day of a create, where a mapping asks for it.
+    pub today: Date,
     /// Planted mistakes (tests only).
     pub mistakes: Mistakes,
 }
@@ -374,10 +376,11 @@ fn fill_defaults(input: &MergeInput<'_>, plan: &mut Merge) {
     let mapping = &input.sync.side(input.side.other()).mapping;
     for (name, field) in &mapping.fields {
         let known = input.source.fields.contains_key(name) || input.source.broken.contains_key(name);
-        if known || !field.writable || field.default.is_none() {
+        let computed = mapping.computed_default(name, &input.source.fields, input.today);
+        if known || !field.writable || (field.default.is_none() && computed.is_none()) {
             continue;
         }
-        match mapping.project_create(name, &Value::Null) {
+        match mapping.project_create(name, &computed.unwrap_or_default()) {
             Ok(projection) => write_field(input, name, projection, Value::Null, Why::Created, plan),
             Err(issue) => {
                 plan.blocked.insert(name.clone(), issue.0);
@@ -440,6 +443,10 @@ fn project(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, source: &Value)
     };
     let projected = match input.target {
         Some(_) => mapping.project(name, &translated),
+        None if translated.is_empty() => {
+            let computed = mapping.computed_default(name, &input.source.fields, input.today);
+            mapping.project_create(name, &computed.unwrap_or_default())
+        }
         None => mapping.project_create(name, &translated),
     };
     match projected {

@@ -59,6 +59,25 @@ pub struct ReferenceSpec {
     /// What to do when the record pointed to is left out of the sync.
     #[serde(default)]
     pub outside: Outside,
+    /// How the record is found where the source names it by something else than its id.
+    #[serde(default)]
+    pub named_by: Option<NamedBy>,
+}
+
+/// Another way to name a record: a ticket that knows its contact's e-mail address only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedBy {
+    /// Canonical field of this entity that holds the name (`contact_email`).
+    pub field: String,
+    /// Canonical field of the entity pointed to that it is compared with (`email`).
+    pub equals: String,
+    /// A reference that both entities have, and that must be the same (`account`).
+    #[serde(default)]
+    pub within: Option<String>,
+    /// How both are normalised.
+    #[serde(default)]
+    pub normalise: Normaliser,
 }
 
 /// What becomes of a reference to a record that is left out: outside the scope, set aside for good, or of an entity that no sync covers.

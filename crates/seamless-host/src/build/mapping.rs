@@ -126,6 +126,10 @@ impl Builder<'_> {
         if let Some(default) = &table.default {
             field.default = Some(self.scalar(default, &["map", system.as_str(), name, "default"])?);
         }
+        if let Some(fields) = &table.default_from {
+            field.default_from.clone_from(fields);
+        }
+        field.not_after = table.not_after.clone().or(field.not_after);
         if let Some(changes) = &table.options {
             let mut options = field.options.take().unwrap_or_default();
             if let Some(pairs) = &changes.pairs {
@@ -149,7 +153,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn scalar(&self, json: &Json, path: &[&str]) -> Result<Value> {
+    pub(super) fn scalar(&self, json: &Json, path: &[&str]) -> Result<Value> {
         match Value::from_json(json) {
             Value::List(_) | Value::Map(_) => {
                 Err(self.problem(path, "expected a text, a number, true or false"))

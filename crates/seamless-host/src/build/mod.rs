@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use seamless_core::mapping::SideMapping;
 use seamless_core::pipeline::{
-    Direction, EntityModel, FieldSpec, MatchField, MatchRule, Policy, ReferenceSpec, SideSpec, SyncSpec,
+    Direction, EntityModel, FieldSpec, MatchField, MatchRule, Policy, ReferenceSpec, ScopeRule, SideSpec,
+    SyncSpec,
 };
 use seamless_core::{Capabilities, EntityInfo, EntityName, Error, Result, Side, SyncId, SystemId};
 
@@ -24,6 +25,7 @@ pub(crate) struct SyncPlan {
     relabel: [BTreeSet<String>; 2],
     pub(crate) direction: Direction,
     pub(crate) owner: Side,
+    scope: [Vec<ScopeRule>; 2],
 }
 
 /// All syncs, parents first.
@@ -65,7 +67,7 @@ impl SyncPlan {
             direction: self.direction,
             owner: self.owner,
             first_merge_accepted: accepted,
-            scope: Default::default(),
+            scope: self.scope.clone(),
         }
     }
 
@@ -135,10 +137,12 @@ impl Builder<'_> {
         let mappings = [a, b];
         self.check_model(&model, &mappings)?;
         let direction = self.direction(&systems, self.table.from.as_deref());
+        let model_fields: Vec<String> = model.fields.keys().cloned().collect();
         Ok(SyncPlan {
             id: SyncId::from(self.name),
             model,
             owner: self.owner(&systems),
+            scope: self.scope(&model_fields, &systems)?,
             systems,
             mappings,
             relabel: [relabel_a, relabel_b],
@@ -149,6 +153,33 @@ impl Builder<'_> {
     fn problem(&self, path: &[&str], message: impl Into<String>) -> Error {
         let path: Vec<&str> = ["syncs", self.name].iter().chain(path).copied().collect();
         self.config.problem(&path, message)
+    }
+
+    fn scope(&self, fields: &[String], systems: &[SystemId; 2]) -> Result<[Vec<ScopeRule>; 2]> {
+        let mut scope = [Vec::new(), Vec::new()];
+        for (system, conditions) in &self.table.scope {
+            let Some(side) = systems.iter().position(|known| known.as_str() == system) else {
+                let known: Vec<&str> = systems.iter().map(SystemId::as_str).collect();
+                let message = format!("the sync has no system '{system}'{}", hint(system, &known));
+                return Err(self.problem(&["scope", system], message));
+            };
+            for (field, values) in conditions {
+                if !fields.contains(field) {
+                    let known: Vec<&str> = fields.iter().map(String::as_str).collect();
+                    let message = format!("there is no field '{field}'{}", hint(field, &known));
+                    return Err(self.problem(&["scope", system, field], message));
+                }
+                let at = ["scope", system.as_str(), field.as_str()];
+                let plain = values
+                    .iter()
+                    .map(|value| Ok(self.scalar(value, &at)?.to_plain().unwrap_or_default()));
+                scope[side].push(ScopeRule {
+                    field: field.clone(),
+                    any_of: plain.collect::<Result<_>>()?,
+                });
+            }
+        }
+        Ok(scope)
     }
 
     fn direction(&self, systems: &[SystemId; 2], from: Option<&str>) -> Direction {
@@ -210,9 +241,26 @@ impl Builder<'_> {
                 }
                 spec.reference = Some(ReferenceSpec {
                     entity: EntityName::from(entity.as_str()),
-                    required: table.reference_required,
+                    required: false,
                     outside: Default::default(),
+                    named_by: None,
                 });
+            }
+            match &mut spec.reference {
+                Some(reference) => {
+                    reference.required = table.reference_required.unwrap_or(reference.required);
+                    reference.outside = table.outside.unwrap_or(reference.outside);
+                    reference.named_by = table.named_by.clone().or(reference.named_by.take());
+                }
+                None if table.reference_required.is_some()
+                    || table.outside.is_some()
+                    || table.named_by.is_some() =>
+                {
+                    let message =
+                        format!("{name} is no reference; say what it points to with reference = \"…\"");
+                    return Err(self.problem(&["fields", name], message));
+                }
+                None => {}
             }
             if table.from.is_some() {
                 spec.direction = Some(self.direction(systems, table.from.as_deref()));
@@ -224,6 +272,8 @@ impl Builder<'_> {
                 Some(system) if systems[0].as_str() == system => Policy::OwnerA,
                 Some(_) => Policy::OwnerB,
                 None if policy == "only-if-empty" => Policy::OnlyIfEmpty,
+                None if policy == "newest" => Policy::Newest,
+                None if policy == "ask" => Policy::Ask,
                 None => Policy::SyncOwner,
             };
         }

@@ -6,7 +6,7 @@ use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use seamless_core::mapping::{Compare, FieldKind, Transform};
-use seamless_core::pipeline::Normaliser;
+use seamless_core::pipeline::{NamedBy, Normaliser, Outside};
 use seamless_core::{Result, SystemId};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -36,9 +36,13 @@ pub(crate) struct SyncTable {
     /// By system and canonical field: what to change of the default mapping.
     #[serde(default)]
     pub(crate) map: BTreeMap<String, BTreeMap<String, FieldChange>>,
-    /// By canonical field: who wins when both sides changed it: `owner:<system>`, `only-if-empty` or `sync-owner`.
+    /// By canonical field: who wins when both sides changed it: `owner:<system>`, `only-if-empty`, `newest`, `ask` or `sync-owner`.
     #[serde(default)]
     pub(crate) policy: BTreeMap<String, String>,
+    /// By system and canonical field: the values with which a record of that system takes part. A record that is linked stays in step whatever it
+    /// holds. Default: all records.
+    #[serde(default)]
+    pub(crate) scope: BTreeMap<String, BTreeMap<String, Vec<Json>>>,
     /// Canonical fields of your own, or other rules for those of the entity. Each needs a mapping on both sides.
     #[serde(default)]
     pub(crate) fields: BTreeMap<String, FieldTable>,
@@ -71,8 +75,13 @@ pub(crate) struct FieldTable {
     /// The entity it points to.
     pub(crate) reference: Option<String>,
     /// The record cannot be written without what it points to.
-    #[serde(default)]
-    pub(crate) reference_required: bool,
+    pub(crate) reference_required: Option<bool>,
+    /// What becomes of the reference when the record it points to takes no part in the sync: `wait` (default), `null`, `skip` or `pull`.
+    #[schemars(with = "Option<String>")]
+    pub(crate) outside: Option<Outside>,
+    /// How the record is found where the source names it by something else than its id.
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    pub(crate) named_by: Option<NamedBy>,
     /// Travels along with other changes but never causes a write.
     pub(crate) passenger: Option<bool>,
     /// Changes of this field are taken from this system only.
@@ -118,6 +127,10 @@ pub(crate) struct MapTable {
     pub(crate) required: Option<bool>,
     /// Canonical value written on a create when the source has none.
     pub(crate) default: Option<Json>,
+    /// Canonical fields of the source that a create takes the value from when the source has none, in order; `today` is the day of the create (UTC).
+    pub(crate) default_from: Option<Vec<String>>,
+    /// What `default_from` gives is never later than this canonical date.
+    pub(crate) not_after: Option<String>,
     /// May be written.
     pub(crate) writable: Option<bool>,
     /// May be changed after the create.
@@ -137,6 +150,9 @@ pub(crate) struct OptionsTable {
     /// Canonical options that are read but never written.
     pub(crate) read_only: Option<Vec<String>>,
 }
+
+/// Policies that name no system.
+const PLAIN_POLICIES: [&str; 4] = ["only-if-empty", "newest", "ask", "sync-owner"];
 
 impl SyncTable {
     /// The two systems' names.
@@ -225,14 +241,10 @@ impl Config {
         for (field, policy) in &sync.policy {
             match policy.strip_prefix("owner:") {
                 Some(system) => of_both(&["policy", field], system)?,
-                None if ["only-if-empty", "sync-owner"].contains(&policy.as_str()) => {}
+                None if PLAIN_POLICIES.contains(&policy.as_str()) => {}
                 None => {
                     let owners: Vec<String> = both.iter().map(|system| format!("owner:{system}")).collect();
-                    let known: Vec<&str> = owners
-                        .iter()
-                        .map(String::as_str)
-                        .chain(["only-if-empty", "sync-owner"])
-                        .collect();
+                    let known: Vec<&str> = owners.iter().map(String::as_str).chain(PLAIN_POLICIES).collect();
                     let message = format!("'{}' is no policy{}", clip(policy), hint(policy, &known));
                     return Err(self.problem(&[at[0], at[1], "policy", field], message));
                 }

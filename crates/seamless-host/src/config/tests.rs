@@ -106,6 +106,7 @@ fn plugins() -> Plugins {
         entity: "account".into(),
         required: true,
         outside: Default::default(),
+        named_by: None,
     };
     let of_account = FieldSpec {
         reference: Some(reference),

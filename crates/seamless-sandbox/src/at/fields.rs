@@ -295,5 +295,14 @@ pub(crate) static ROLES: &[Def] = &[
     def("isActive", Bool, 0, RQ, ""),
     def("name", Text, 200, RQ, ""),
 ];
+
+/// Fields of `ResourceServiceDeskRoles`: who may be assigned to tickets in which role.
+pub(crate) static SERVICE_DESK_ROLES: &[Def] = &[
+    def("id", Long, 0, RO, ""),
+    def("isActive", Bool, 0, RQ, ""),
+    def("isDefault", Bool, 0, 0, ""),
+    def("resourceID", Int, 0, RQ, "Resource"),
+    def("roleID", Int, 0, RQ, "Role"),
+];
 }
 pub(crate) use tables::*;

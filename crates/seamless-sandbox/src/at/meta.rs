@@ -64,7 +64,7 @@ fn common(f: &Field) -> Json {
             json!({
                 // A string here, although records carry the integer.
                 "value": p.value, "label": p.label, "isDefaultValue": false, "sortOrder": i + 1,
-                "parentValue": "", "isActive": p.active, "isSystem": p.system,
+                "parentValue": f.parent_of(p.value), "isActive": p.active, "isSystem": p.system,
             })
         };
         f.picks.iter().enumerate().map(pick).collect()
@@ -79,7 +79,7 @@ fn common(f: &Field) -> Json {
         "referenceEntityType": f.refers,
         "isPickList": f.is(PICKLIST),
         "picklistValues": picks,
-        "picklistParentValueField": "",
+        "picklistParentValueField": f.pick_parent,
         "isSupportedWebhookField": false,
     })
 }

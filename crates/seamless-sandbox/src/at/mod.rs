@@ -3,7 +3,7 @@
 mod fields;
 mod filter;
 mod meta;
-mod picks;
+pub(crate) mod picks;
 mod query;
 mod routes;
 pub(crate) mod tables;

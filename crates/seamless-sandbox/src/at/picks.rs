@@ -91,12 +91,23 @@ pub(crate) static TICKET_SOURCE: &[Pick] = &[
     on("8", "Monitoring Alert"),
 ];
 pub(crate) static TICKET_CATEGORY: &[Pick] = &[on("3", "Standard"), on("2", "AEM Alert"), off("9", "Legacy")];
+/// Level I Support.
+pub(crate) const SUPPORT_QUEUE: i64 = 29_682_833;
 pub(crate) static QUEUE: &[Pick] = &[
     on("29682833", "Level I Support"),
     on("29682969", "Level II Support"),
     on("5", "Client Portal"),
 ];
 pub(crate) static ISSUE_TYPE: &[Pick] = &[on("10", "Computer"), on("11", "Network"), on("12", "Software")];
+pub(crate) static SUB_ISSUE_TYPE: &[Pick] = &[
+    on("136", "Laptop"),
+    on("137", "Printer"),
+    on("140", "Firewall"),
+    on("150", "Office"),
+];
+/// Sub-issue type → issue type.
+pub(crate) static SUB_ISSUE_PARENTS: &[(&str, &str)] =
+    &[("136", "10"), ("137", "10"), ("140", "11"), ("150", "12")];
 
 pub(crate) static STAGE: &[Pick] = &[
     on("29682769", "New Lead"),

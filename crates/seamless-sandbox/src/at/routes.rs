@@ -38,6 +38,7 @@ fn collection(name: &str) -> Option<Entity> {
         "countries" => Entity::Country,
         "resources" => Entity::Resource,
         "roles" => Entity::Role,
+        "resourceservicedeskroles" => Entity::ServiceDeskRole,
         _ => return None,
     })
 }

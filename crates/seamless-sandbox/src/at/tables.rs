@@ -8,6 +8,8 @@ use crate::value::Value;
 
 /// The resource behind the API user: it may create, but not own.
 pub(crate) const API_RESOURCE: i64 = 29_682_800;
+/// The first role; the second has the next number.
+const ROLE: i64 = 29_682_833;
 /// A human resource which may own records.
 pub(crate) const HUMAN_RESOURCE: i64 = 29_682_885;
 
@@ -51,6 +53,8 @@ pub(crate) fn build(config: &Config) -> Vec<Table> {
     ticket.picks("ticketCategory", picks::TICKET_CATEGORY);
     ticket.picks("queueID", picks::QUEUE);
     ticket.picks("issueType", picks::ISSUE_TYPE);
+    ticket.picks("subIssueType", picks::SUB_ISSUE_TYPE);
+    ticket.picks_hang_on("subIssueType", "issueType", picks::SUB_ISSUE_PARENTS);
     stamps(&mut ticket, "lastTrackedModificationDateTime", "lastActivityDate");
     udf(&mut ticket);
 
@@ -67,6 +71,11 @@ pub(crate) fn build(config: &Config) -> Vec<Table> {
     let mut resource = Schema::new("Resource", "Resources", fields::RESOURCES);
     resource.picks("licenseType", picks::LICENSE_TYPE);
     let role = Schema::new("Role", "Roles", fields::ROLES);
+    let desk_role = Schema::new(
+        "ResourceServiceDeskRole",
+        "ResourceServiceDeskRoles",
+        fields::SERVICE_DESK_ROLES,
+    );
 
     let mut tables = vec![
         Table::new(
@@ -105,7 +114,8 @@ pub(crate) fn build(config: &Config) -> Vec<Table> {
         ),
         Table::new(country, 1, &["countryCode", "displayName", "name"], &[]),
         Table::new(resource, HUMAN_RESOURCE, &["email", "userName"], &[]),
-        Table::new(role, 29_682_833, &["name"], &[]),
+        Table::new(role, ROLE, &["name"], &[]),
+        Table::new(desk_role, 1, &["resourceID"], &[]),
     ];
     let (countries, people) = tables.split_at_mut(5);
     fill_countries(&mut countries[4]);
@@ -194,6 +204,22 @@ fn fill_people(config: &Config, tables: &mut [Table]) {
         put(table, &mut rec, "id", Value::Int(id));
         put(table, &mut rec, "name", Value::text(name));
         put(table, &mut rec, "isActive", Value::Bool(true));
+        table.insert(rec);
+    }
+    let table = &mut tables[2];
+    // The technician has two roles; the default one is not the first.
+    for (resource, role, is_default) in [
+        (HUMAN_RESOURCE, ROLE, true),
+        (HUMAN_RESOURCE + 1, ROLE, false),
+        (HUMAN_RESOURCE + 1, ROLE + 1, true),
+    ] {
+        let id = table.take_id();
+        let mut rec = Rec::new(id);
+        put(table, &mut rec, "id", Value::Int(id));
+        put(table, &mut rec, "resourceID", Value::Int(resource));
+        put(table, &mut rec, "roleID", Value::Int(role));
+        put(table, &mut rec, "isActive", Value::Bool(true));
+        put(table, &mut rec, "isDefault", Value::Bool(is_default));
         table.insert(rec);
     }
 }

@@ -236,6 +236,28 @@ fn ticket(w: &World, before: Option<&Rec>, after: &Rec, texts: &mut Vec<String>)
                 .into(),
         );
     }
+    let assigned = |before: &Rec| {
+        (
+            get(before, "assignedResourceID"),
+            get(before, "assignedResourceRoleID"),
+        )
+    };
+    if let (Some(person), Some(in_role)) = (resource.as_int(), role.as_int())
+        && before.is_none_or(|before| assigned(before) != (resource.clone(), role.clone()))
+        && !has_role(w, person, in_role)
+    {
+        texts.push(
+            "Reference value on field: assignedResourceRoleID of type: Role does not exist or is invalid."
+                .into(),
+        );
+    }
+    let issues = (get(after, "issueType"), get(after, "subIssueType"));
+    if let Some(sub) = issues.1.as_int()
+        && before.is_none_or(|before| (get(before, "issueType"), get(before, "subIssueType")) != issues)
+        && !sub_issue_fits(w, issues.0.as_int(), sub)
+    {
+        texts.push(format!("Picklist value [{sub}] does not exist for subIssueType."));
+    }
     if get(after, "queueID").is_null() && resource.is_null() {
         texts.push("queueID is required".into());
     }
@@ -252,6 +274,26 @@ fn ticket(w: &World, before: Option<&Rec>, after: &Rec, texts: &mut Vec<String>)
     {
         texts.push(bad_contact());
     }
+}
+
+/// A person is assigned in one of the roles that are theirs at the service desk.
+fn has_role(w: &World, resource: i64, role: i64) -> bool {
+    let table = w.table(System::Autotask, Entity::ServiceDeskRole);
+    table.from(i64::MIN).any(|row| {
+        let is = |name: &str| named(w, Entity::ServiceDeskRole, row, name);
+        is("resourceID").as_int() == Some(resource)
+            && is("roleID").as_int() == Some(role)
+            && *is("isActive") == Value::Bool(true)
+    })
+}
+
+fn sub_issue_fits(w: &World, issue: Option<i64>, sub: i64) -> bool {
+    let schema = &w.table(System::Autotask, Entity::Ticket).schema;
+    let Some(field) = schema.find("subIssueType") else {
+        return false;
+    };
+    let parent = schema.field(field).parent_of(&sub.to_string());
+    !parent.is_empty() && issue.is_some_and(|issue| parent == issue.to_string())
 }
 
 fn opportunity(w: &World, after: &Rec, texts: &mut Vec<String>) {

@@ -3,6 +3,7 @@
 
 use super::Home;
 use super::rows::{DAY_MS, Writer, stretch};
+use crate::at::picks::SUPPORT_QUEUE;
 use crate::at::tables::HUMAN_RESOURCE;
 use crate::crm::fields::USERS;
 use crate::rng::Rng;
@@ -46,9 +47,9 @@ const AMOUNTS: &[&str] = &[
     "20000.1",
 ];
 
-/// All tickets: the first two thirds in the CRM.
+/// All tickets.
 pub(super) fn tickets(w: &mut World, rng: &mut Rng, homes: &[Home], mess: bool) {
-    let (crm, autotask) = shares(w.config.tickets);
+    let (crm, autotask) = (w.config.crm_tickets, w.config.tickets);
     for i in 0..crm {
         crm_ticket(w, rng, i, homes, mess);
     }
@@ -57,20 +58,15 @@ pub(super) fn tickets(w: &mut World, rng: &mut Rng, homes: &[Home], mess: bool) 
     }
 }
 
-/// All opportunities: the first two thirds in the CRM.
+/// All opportunities.
 pub(super) fn opportunities(w: &mut World, rng: &mut Rng, homes: &[Home], mess: bool) {
-    let (crm, autotask) = shares(w.config.opportunities);
+    let (crm, autotask) = (w.config.crm_opportunities, w.config.opportunities);
     for i in 0..crm {
         crm_opportunity(w, rng, i, homes, mess);
     }
     for i in 0..autotask {
         at_opportunity(w, rng, i, homes, mess);
     }
-}
-
-fn shares(count: usize) -> (usize, usize) {
-    let autotask = count / 3;
-    (count - autotask, autotask)
 }
 
 /// An account of this system, if it has any.
@@ -108,6 +104,16 @@ fn name_contact(row: &mut Writer<'_>, rng: &mut Rng, account: Option<i64>, i: us
         7 if mess => {}
         _ => row.set("contact_id", Value::Int(id)),
     }
+}
+
+/// Who looks after it. In messy data now and then somebody whom Autotask does not know, or not any more.
+fn user(i: usize, mess: bool) -> &'static str {
+    let who = match i % 20 {
+        7 if mess => 2,
+        14 if mess => 3,
+        n => n % 2,
+    };
+    USERS[who].1
 }
 
 fn choice(row: &mut Writer<'_>, rng: &mut Rng, name: &str, options: &[&str], empty: bool) {
@@ -176,7 +182,7 @@ fn crm_ticket(w: &mut World, rng: &mut Rng, i: usize, homes: &[Home], mess: bool
         row.set("due_at", Value::Time(now / 1000 * 1000 + hours * 3_600_000));
     }
     if !i.is_multiple_of(3) {
-        row.set("assignee_email", Value::text(USERS[i % USERS.len()].1));
+        row.set("assignee_email", Value::text(user(i, mess)));
     }
     row.stamps(rng, mess && i % 60 == 3);
     row.done();
@@ -199,7 +205,7 @@ fn crm_opportunity(w: &mut World, rng: &mut Rng, i: usize, homes: &[Home], mess:
     row.text(rng, "title", &title);
     let body = *rng.pick(BODIES);
     row.text(rng, "description", body);
-    row.set("owner_email", Value::text(USERS[i % USERS.len()].1));
+    row.set("owner_email", Value::text(user(i, mess)));
     choice(
         &mut row,
         rng,
@@ -255,7 +261,7 @@ fn at_ticket(w: &mut World, rng: &mut Rng, i: usize, homes: &[Home], mess: bool)
     };
     row.set("status", Value::Int(status));
     row.set("priority", Value::Int(1 + rng.below(4) as i64));
-    row.set("queueID", Value::Int(29_682_833));
+    row.set("queueID", Value::Int(SUPPORT_QUEUE));
     row.set("ticketType", Value::Int(1 + rng.below(5) as i64));
     row.set("ticketCategory", Value::Int(3));
     row.set("source", Value::Int(*rng.pick(&[-1, 1, 2, 4, 8])));

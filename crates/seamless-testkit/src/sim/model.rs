@@ -34,6 +34,7 @@ pub(super) fn account_model() -> EntityModel {
             entity: "account".into(),
             required: false,
             outside: Outside::Wait,
+            named_by: None,
         }),
         ..FieldSpec::default()
     };
@@ -116,6 +117,7 @@ pub(super) fn contact_model() -> EntityModel {
             entity: "account".into(),
             required: true,
             outside: Outside::Wait,
+            named_by: None,
         }),
         ..FieldSpec::default()
     };

@@ -28,6 +28,7 @@ pub(crate) struct Simulators {
 impl Simulators {
     /// Starts the sandbox and waits until it answers.
     pub(crate) async fn start(records: usize, seed: u64) -> anyhow::Result<Simulators> {
+        let (tickets, opportunities) = work_of(records);
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let mut child = Command::new(program)
             .args([
@@ -38,6 +39,12 @@ impl Simulators {
                 CLOCK_SPEED,
             ])
             .args(["--records", &records.to_string(), "--seed", &seed.to_string()])
+            .args([
+                "--tickets",
+                &tickets.to_string(),
+                "--opportunities",
+                &opportunities.to_string(),
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -136,6 +143,11 @@ impl Simulators {
         }
         Ok(())
     }
+}
+
+/// Tickets and opportunities that so many accounts and contacts cause.
+pub(crate) fn work_of(records: usize) -> (usize, usize) {
+    (records / 8, records / 16)
 }
 
 /// Ids are numbers in one system and text in the other.

@@ -1,13 +1,11 @@
 //! What people do in the two systems while nobody watches, and what became of it.
 
 use anyhow::Context;
-use seamless_host::{Decision, Host, ParkedRecord};
+use seamless_host::{Decision, Host};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::simulators::{Simulators, id_text};
-
-mod desk;
 
 /// A field of a scene: what people call it, and what each system does.
 struct Watch {
@@ -26,33 +24,13 @@ pub(crate) struct Scene {
     before: Vec<[Json; 2]>,
     /// What people typed, by watch and system, in order.
     typed: Vec<[Vec<Json>; 2]>,
-    /// What both sides should hold in the end, by watch.
-    wanted: Vec<Wanted>,
-    /// Whether it should have a counterpart in the end; if not, it is set aside for this reason and because of this field.
-    set_aside: Option<[&'static str; 2]>,
+    /// What the two sides should hold in the end, by watch and system.
+    wanted: Vec<[Json; 2]>,
     /// How it is meant to end, in people's words.
     outcome: &'static str,
     decisions_before: usize,
-}
-
-/// What the two sides should hold of a field.
-enum Wanted {
-    /// The same value.
-    Both(Json),
-    /// Each its own: what one of them cannot hold as it is.
-    Each([Json; 2]),
-    /// The same value, whichever it is.
-    Alike,
-}
-
-impl Wanted {
-    fn is(&self, after: &[Json; 2]) -> bool {
-        match self {
-            Wanted::Both(value) => after.iter().all(|after| same(after, value)),
-            Wanted::Each(values) => after.iter().zip(values).all(|(after, value)| same(after, value)),
-            Wanted::Alike => !after[AUTOTASK].is_null() && same(&after[AUTOTASK], &after[CRM]),
-        }
-    }
+    /// The record is not to be carried over, but set aside.
+    aside: bool,
 }
 
 /// A scene's end, for the table and for `--json`.
@@ -116,6 +94,22 @@ const LAST_NAME: Watch = Watch {
 const MOBILE: Watch = Watch {
     label: "mobile",
     native: ["mobilePhone", "mobile"],
+};
+const SUBJECT: Watch = Watch {
+    label: "subject",
+    native: ["title", "subject"],
+};
+const STATUS: Watch = Watch {
+    label: "status",
+    native: ["status", "status"],
+};
+const TITLE: Watch = Watch {
+    label: "title",
+    native: ["title", "title"],
+};
+const AMOUNT: Watch = Watch {
+    label: "amount",
+    native: ["amount", "amount"],
 };
 const EMAIL: Watch = Watch {
     label: "e-mail",
@@ -207,11 +201,15 @@ pub(crate) async fn people_at_work(simulators: &Simulators, host: &Host) -> anyh
         scenes.push(scene);
     }
     scenes.push(stage.twins().await?);
-    let (newcomers, customer) = stage.newcomer().await?;
-    scenes.extend(newcomers);
-    scenes.extend(stage.desk(&customer).await?);
+    scenes.extend(stage.newcomer().await?);
+    if let Some([_, account]) = accounts.next() {
+        scenes.extend(stage.work(&account).await?);
+    }
     Ok(scenes)
 }
+
+/// A scene's record is not to be carried over, but set aside with this reason.
+const ASIDE: &str = "parked_required";
 
 /// What became of it.
 pub(crate) async fn tell(
@@ -226,12 +224,6 @@ pub(crate) async fn tell(
     Ok(told)
 }
 
-/// An account of the CRM and a contact of it, by their ids there.
-struct Customer {
-    account: String,
-    contact: String,
-}
-
 /// Where the scenes play.
 struct Stage<'a> {
     simulators: &'a Simulators,
@@ -241,14 +233,13 @@ struct Stage<'a> {
 /// Records looked through for pairs that can play a part.
 const CASTING_MAX: usize = 1_000;
 /// Pairs a story needs at most.
-const CAST: usize = 6;
+const CAST: usize = 7;
 
 impl Stage<'_> {
     /// Pairs of linked records that have something in the fields the scenes play with.
     async fn linked(&self, entity: &str) -> anyhow::Result<Vec<[String; 2]>> {
         let wanted: &[&str] = match entity {
             "account" => &["phone", "city", "website", "number"],
-            "ticket" => &["subject", "status"],
             _ => &["mobile", "last_name"],
         };
         let limit = CASTING_MAX.to_string();
@@ -304,14 +295,14 @@ impl Stage<'_> {
             typed: vec![[Vec::new(), Vec::new()]; watches.len()],
             wanted: before
                 .iter()
-                .map(|pair| Wanted::Both(pair[AUTOTASK].clone()))
+                .map(|pair| [0, 1].map(|_| pair[AUTOTASK].clone()))
                 .collect(),
-            set_aside: None,
             ids: pair.map(Some),
             before,
             watches,
             outcome: "",
             decisions_before: decisions,
+            aside: false,
         })
     }
 
@@ -324,7 +315,7 @@ impl Stage<'_> {
             .edit(SYSTEMS[system], scene.entity, &id, field, &value)
             .await?;
         scene.typed[watch][system].push(value.clone());
-        scene.wanted[watch] = Wanted::Both(value);
+        scene.wanted[watch] = [value.clone(), value];
         Ok(())
     }
 
@@ -349,20 +340,18 @@ impl Stage<'_> {
                 [Json::Null, json!("https://twinpines.example")],
             ],
             typed: vec![[Vec::new(), Vec::new()]; 3],
-            wanted: vec![
-                Wanted::Both(json!("Twin Pines Dairy")),
-                Wanted::Both(json!("518-555-0177")),
-                Wanted::Both(json!("https://twinpines.example")),
-            ],
-            set_aside: None,
+            wanted: ["Twin Pines Dairy", "518-555-0177", "https://twinpines.example"]
+                .map(|text| [json!(text), json!(text)])
+                .into(),
             watches: vec![NAME, PHONE, WEBSITE],
             outcome: "recognised by name and postal code: linked, not created twice, and each fills the other's gaps",
             decisions_before: 0,
+            aside: false,
         })
     }
 
     /// A new account in the CRM, and a contact of it: the contact needs the account's other id first.
-    async fn newcomer(&self) -> anyhow::Result<(Vec<Scene>, Customer)> {
+    async fn newcomer(&self) -> anyhow::Result<Vec<Scene>> {
         let account = json!({ "name": "Brightwater Clinic", "zip": "05401", "city": "Burlington", "phone": "802-555-0142", "type": "customer" });
         let account = self.simulators.create("crm", "account", &account).await?;
         let contact = json!({
@@ -376,18 +365,14 @@ impl Stage<'_> {
             watches,
             before: vec![[Json::Null, json!(entered)]],
             typed: vec![[Vec::new(), Vec::new()]],
-            wanted: vec![Wanted::Both(json!(entered))],
-            set_aside: None,
+            wanted: vec![[json!(entered), json!(entered)]],
             outcome,
             decisions_before: 0,
-        };
-        let customer = Customer {
-            account: account.clone(),
-            contact: contact.clone(),
+            aside: false,
         };
         let made = "created in Autotask, once, and each knows the other's id";
         let after = "waited for its account, then created below it";
-        let scenes = vec![
+        Ok(vec![
             scene(
                 "A new customer in the CRM",
                 "account",
@@ -404,8 +389,94 @@ impl Stage<'_> {
                 "amara@brightwater.example",
                 after,
             ),
-        ];
-        Ok((scenes, customer))
+        ])
+    }
+}
+
+impl Stage<'_> {
+    /// Tickets and opportunities, entered in the CRM.
+    async fn work(&self, account: &str) -> anyhow::Result<Vec<Scene>> {
+        let contact = json!({
+            "account_id": account, "first_name": "Noor", "last_name": "Haddad", "email": "noor.haddad@demo.example",
+        });
+        self.simulators.create("crm", "contact", &contact).await?;
+        let ticket = json!({
+            "account_id": account, "contact_email": "Noor.Haddad@demo.example", "subject": "Scanner sends to nobody",
+            "status": "snoozed", "priority": "high", "due_at": "2027-01-15T09:00:00Z", "assignee_email": "tom.technician@msp.example",
+        });
+        let long = format!("Replace every screen {}", "in every meeting room ".repeat(6));
+        let deal = json!({
+            "account_id": account, "title": long.trim(), "amount": 123_456.78, "probability": 40, "status": "parked",
+            "stage": "proposal", "projected_close_date": "2027-03-31",
+        });
+        let hopeful = json!({
+            "account_id": account, "title": "Something with the cloud", "probability": 5, "status": "active", "stage": "lead",
+            "projected_close_date": "2027-06-30",
+        });
+        let cut: String = long.chars().take(128).collect();
+        let scene = |title,
+                     entity,
+                     id,
+                     watches: Vec<Watch>,
+                     before: Vec<[Json; 2]>,
+                     wanted: Vec<[Json; 2]>,
+                     outcome| Scene {
+            title,
+            entity,
+            ids: [None, Some(id)],
+            typed: vec![[Vec::new(), Vec::new()]; watches.len()],
+            watches,
+            before,
+            wanted,
+            outcome,
+            decisions_before: 0,
+            aside: false,
+        };
+        let entered = |value: Json| [Json::Null, value];
+        let ticket = self.simulators.create("crm", "ticket", &ticket).await?;
+        let deal = self.simulators.create("crm", "opportunity", &deal).await?;
+        let hopeful = self.simulators.create("crm", "opportunity", &hopeful).await?;
+        Ok(vec![
+            scene(
+                "A ticket of somebody who is known by e-mail only, in a status that Autotask does not have",
+                "ticket",
+                ticket,
+                vec![SUBJECT, STATUS],
+                vec![
+                    entered(json!("Scanner sends to nobody")),
+                    entered(json!("snoozed")),
+                ],
+                vec![
+                    [json!("Scanner sends to nobody"), json!("Scanner sends to nobody")],
+                    [json!(8), json!("snoozed")],
+                ],
+                "the contact is found by address within the account; the status becomes In Progress (8) there and stays as it is here",
+            ),
+            scene(
+                "An opportunity with a title longer than Autotask takes",
+                "opportunity",
+                deal,
+                vec![TITLE, AMOUNT],
+                vec![entered(json!(long.trim())), entered(json!(123_456.78))],
+                vec![
+                    [json!(cut.trim()), json!(long.trim())],
+                    [json!(123_456.78), json!(123_456.78)],
+                ],
+                "cut there, whole here, for good: what is lost on the way is no edit",
+            ),
+            Scene {
+                aside: true,
+                ..scene(
+                    "An opportunity without an amount, which Autotask insists on",
+                    "opportunity",
+                    hopeful,
+                    vec![TITLE],
+                    vec![entered(json!("Something with the cloud"))],
+                    vec![[Json::Null, json!("Something with the cloud")]],
+                    "set aside with the reason, until somebody fills it in",
+                )
+            },
+        ])
     }
 }
 
@@ -438,13 +509,19 @@ impl Scene {
             [there, here]
         };
         let after: Vec<[Json; 2]> = self.watches.iter().map(|watch| watch.values(&records)).collect();
-        let as_wanted = after
-            .iter()
-            .zip(&self.wanted)
-            .all(|(after, wanted)| wanted.is(after));
+        let as_wanted = after.iter().zip(&self.wanted).all(|(after, wanted)| {
+            after
+                .iter()
+                .zip(wanted)
+                .all(|(value, wanted)| same(value, wanted))
+        });
         let explanation = host
             .explain(self.entity, &format!("{}:{id}", SYSTEMS[known]))
             .await?;
+        let set_aside = explanation
+            .parked
+            .as_ref()
+            .is_some_and(|parked| parked.reason == ASIDE);
         let fields = self.watches.iter().zip(&self.before).zip(after).zip(&self.typed);
         Ok(Told {
             title: self.title.to_owned(),
@@ -466,14 +543,12 @@ impl Scene {
                     }
                 })
                 .collect(),
-            as_promised: match self.set_aside {
-                None => paired && as_wanted,
-                Some([reason, field]) => {
-                    let named =
-                        |parked: &ParkedRecord| parked.reason == reason && parked.sentence.contains(field);
-                    other.is_none() && explanation.parked.as_ref().is_some_and(named)
-                }
-            },
+            as_promised: as_wanted
+                && if self.aside {
+                    set_aside && other.is_none()
+                } else {
+                    paired
+                },
             outcome: self.outcome.to_owned(),
             why: explanation
                 .decisions

@@ -4,10 +4,12 @@ use seamless_host::RunSummary;
 use serde_json::Value as Json;
 
 use super::outcome::Outcome;
+use super::simulators::work_of;
 use super::story::{Change, Told, ToldField};
 use crate::output::{Output, Tone, clean, table};
 
 pub(crate) fn opening(records: usize, config: &Json, output: &Output) -> String {
+    let (tickets, opportunities) = work_of(records);
     let text = |path: &str| {
         config
             .pointer(path)
@@ -15,10 +17,8 @@ pub(crate) fn opening(records: usize, config: &Json, output: &Output) -> String 
             .unwrap_or_default()
             .to_owned()
     };
-    let (tickets, deals) = (&config["tickets"], &config["opportunities"]);
     format!(
-        "{}\n  Two systems that have never met: Autotask ({}) and a small CRM ({}),\n  {records} accounts and contacts between them, some in both, {tickets} tickets and {deals} opportunities, all as messy as real ones. Both are simulated.\n  \
-         Accounts and contacts flow both ways, tickets and opportunities from the CRM to Autotask.\n\n",
+        "{}\n  Two systems that have never met: Autotask ({}) and a small CRM ({}),\n  {records} accounts and contacts between them, some in both, {tickets} tickets and {opportunities} opportunities in the CRM,\n  all as messy as real ones. Both are simulated.\n\n",
         output.paint(Tone::Head, "The stage"),
         text("/autotask/url"),
         text("/crm/url"),
@@ -29,7 +29,10 @@ pub(crate) fn first_load(run: &RunSummary, output: &Output) -> String {
     let count = |name: &str| run.counter(name);
     let mut text = format!(
         "{}\n  {} records read, {} created on the other side, {} pairs linked; {:.1} s\n",
-        output.paint(Tone::Head, "1  First load, both ways"),
+        output.paint(
+            Tone::Head,
+            "1  First load: accounts and contacts both ways, tickets and opportunities into Autotask"
+        ),
         count("read"),
         count("created"),
         run.linked,
@@ -127,13 +130,6 @@ pub(crate) fn verdict(outcome: &Outcome, output: &Output) -> String {
         }
         text.push('\n');
     }
-    for (entity, at) in &outcome.entities {
-        text += &format!(
-            "  {entity:<12} {}: {} pairs, {} set aside, {} waiting\n",
-            at.flow, at.linked, at.parked, at.waiting
-        );
-    }
-    text.push('\n');
     let tone = if outcome.kept_its_promise() {
         Tone::Good
     } else {

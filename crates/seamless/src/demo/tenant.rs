@@ -18,6 +18,7 @@ pub(crate) struct Endpoints {
     integration_code: String,
     token: String,
     owner_id: i64,
+    queue_id: i64,
 }
 
 impl Endpoints {
@@ -40,6 +41,9 @@ impl Endpoints {
             owner_id: config["autotask"]["default_owner_id"]
                 .as_i64()
                 .unwrap_or_default(),
+            queue_id: config["autotask"]["default_queue_id"]
+                .as_i64()
+                .unwrap_or_default(),
         }
     }
 
@@ -49,6 +53,7 @@ impl Endpoints {
             .replace("{crm_url}", &self.crm_url)
             .replace("{autotask_user}", &self.user)
             .replace("{owner_id}", &self.owner_id.to_string())
+            .replace("{queue_id}", &self.queue_id.to_string())
     }
 }
 

@@ -76,6 +76,12 @@ pub struct MapFieldTable {
     /// Canonical value written on create when the source has none.
     #[serde(default)]
     pub default: Option<Json>,
+    /// Canonical fields of the source that a create takes the value from when the source has none, in order; `today` is the day of the create.
+    #[serde(default)]
+    pub default_from: Vec<String>,
+    /// What `default_from` gives is never later than this canonical date.
+    #[serde(default)]
+    pub not_after: Option<String>,
     /// May be written. Default true.
     #[serde(default)]
     pub writable: Option<bool>,
@@ -139,6 +145,8 @@ impl MapFieldTable {
             truncate: self.truncate,
             required: self.required,
             default: self.default.as_ref().map(|json| typed(json, self.kind)),
+            default_from: self.default_from.clone(),
+            not_after: self.not_after.clone(),
             writable: self.writable.unwrap_or(true),
             updatable: self.updatable.unwrap_or(true),
         }

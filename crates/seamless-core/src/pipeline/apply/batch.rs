@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::item::{End, Item, load_links, load_sources, load_state};
-use super::{Applier, ApplyStep, STEP_GOAL, find, finish, plan, write};
+use super::{Applier, ApplyStep, STEP_GOAL, find, finish, named, plan, write};
 use crate::contract::{Change, DeadLetterReason, Delivery, RowKey, Scan, Settlement, Table};
 use crate::envelope::Address;
 use crate::error::{Error, ErrorKind, Result};
@@ -68,6 +68,7 @@ impl Applier {
         let started = engine.clock.monotonic();
         loop {
             self.claim(items, Item::match_claims).await?;
+            named::resolve(self, items).await?;
             find::link_new(self, items).await?;
             plan::plan(self, items).await?;
             self.pass_gate(items);

@@ -180,7 +180,7 @@ fn outcome_of(engine: &Engine, item: &mut Item, parked: Option<Parked>, entries:
         ..item.pair.clone()
     };
     pair.mapping = versions(&item.sync);
-    pair.decided[s] = Some(engine.content_hash(&item.sync, source));
+    pair.decided[s] = Some(item.content(engine, source));
     // What the target was decided on stands only as long as its halves do.
     if halves_changed(&item.pair, &pair, t) {
         pair.decided[t] = None;

@@ -53,12 +53,10 @@ impl Applier {
 
     pub(super) fn pass_gate(&self, items: &mut [Item]) {
         let Some(gate) = &self.gate else { return };
-        if self.engine.mistakes.has(Mistake::PlanUngated) {
-            return;
-        }
         for item in items {
             if let Some(decided) = decided(item)
                 && let Err(why) = gate.inspect(&decided)
+                && !self.engine.mistakes.has(Mistake::PlanUngated)
             {
                 item.end = Some(End::Hold(why));
             }

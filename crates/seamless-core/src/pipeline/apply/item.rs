@@ -35,6 +35,8 @@ pub(crate) struct Item {
     pub(crate) pair: Pair,
     pub(crate) pair_expect: Expect,
     pub(crate) source: Option<Observed>,
+    /// Hash of the source as it was read, where references were filled in since.
+    pub(crate) raw_content: Option<String>,
     /// As its system writes it, where it was read in this step.
     pub(crate) source_native: Option<NativeRecord>,
     pub(crate) target: Option<Seen>,
@@ -88,6 +90,7 @@ impl Item {
             pair: Pair::default(),
             pair_expect: Expect::Absent,
             source: None,
+            raw_content: None,
             source_native: None,
             target: None,
             read_at: Duration::ZERO,
@@ -99,6 +102,13 @@ impl Item {
             written: false,
             aside: None,
         }
+    }
+
+    /// Hash of the source's content as intake sees it.
+    pub(crate) fn content(&self, engine: &Engine, source: &Observed) -> String {
+        self.raw_content
+            .clone()
+            .unwrap_or_else(|| engine.content_hash(&self.sync, source))
     }
 
     /// Whether its halves are those of an older mapping.
@@ -186,7 +196,7 @@ impl Item {
         let parked = Parked {
             reason,
             sentence: sentence.clone(),
-            content: engine.content_hash(&self.sync, source),
+            content: self.content(engine, source),
             since: now,
             waits_for: None,
             candidates,
@@ -207,7 +217,7 @@ impl Item {
         let parked = Parked {
             reason: Reason::WaitsForParent,
             sentence: sentence.clone(),
-            content: engine.content_hash(&self.sync, source),
+            content: self.content(engine, source),
             since: now,
             waits_for: Some(parent),
             candidates: Vec::new(),

@@ -9,6 +9,7 @@ mod find;
 mod finish;
 mod gate;
 mod item;
+mod named;
 mod plan;
 mod write;
 

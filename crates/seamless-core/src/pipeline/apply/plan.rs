@@ -14,7 +14,7 @@ use crate::pipeline::mistakes::Mistake;
 use crate::pipeline::spec::{FIRST_MERGE_OVERWRITES_MAX, SyncSpec};
 use crate::pipeline::state::{Link, Parked, RecordKey, Rows};
 use crate::record::{RecordId, SyncId};
-use crate::value::Value;
+use crate::value::{Date, Value};
 
 /// Reads the targets and merges. Afterwards an open item is one that has something to write.
 pub(super) async fn plan(applier: &Applier, items: &mut [Item]) -> Result<()> {
@@ -150,6 +150,12 @@ fn merge_item(engine: &Engine, item: &mut Item, parents: &Parents) {
         item.commit(Vec::new());
         return;
     }
+    if item.link.is_none() && !item.sync.direction.flows_from(item.side()) {
+        // Single fields may flow against the sync (a number that the target gives); records are not made that way.
+        let sentence = "the sync flows the other way, and no record there belongs to it";
+        item.park(engine, Reason::OutOfScope, sentence.to_owned(), Vec::new());
+        return;
+    }
     let mut resolved = BTreeMap::new();
     let mut keys = BTreeMap::new();
     for (field, id) in references(&item.sync, &source) {
@@ -184,6 +190,7 @@ fn merge_item(engine: &Engine, item: &mut Item, parents: &Parents) {
         seen: item.pair.seen,
         answers: &item.pair.answers,
         newest_guard: engine.timings.newest_guard,
+        today: Date::of(engine.clock.now()).unwrap_or_default(),
         mistakes: engine.mistakes,
     });
     item.pair.answers.retain(|name, _| !plan.answered.contains(name));

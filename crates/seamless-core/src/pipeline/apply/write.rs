@@ -124,7 +124,7 @@ fn prepare(engine: &Engine, item: &Item, index: usize) -> Result<Job> {
     let intent = Intent {
         source: item.key.clone(),
         source_stamp: source.stamp,
-        source_content: engine.content_hash(&item.sync, source),
+        source_content: item.content(engine, source),
         target: item.target_id().cloned(),
         target_stamp: item.target.as_ref().and_then(|target| target.observed.stamp),
         new_link: item.new_link.clone(),
