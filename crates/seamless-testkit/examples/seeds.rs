@@ -73,7 +73,7 @@ fn main() {
 fn planted(name: Option<&String>) -> Mistakes {
     let Some(name) = name else { return Mistakes::none() };
     let found = Mistake::ALL
-        .into_iter()
+        .iter()
         .find(|mistake| format!("{mistake:?}") == *name);
     Mistakes::plant(*found.unwrap_or_else(|| panic!("no mistake {name}; there are {:?}", Mistake::ALL)))
 }

@@ -31,7 +31,7 @@ pub struct MapField(pub MapFieldTable);
 #[expect(dead_code, reason = "shape of the JSON Schema only")]
 enum MapFieldOrPath {
     Path(String),
-    Table(MapFieldTable),
+    Table(Box<MapFieldTable>),
 }
 
 /// The long form of a field mapping.
