@@ -41,13 +41,11 @@ fn one_seed_is_one_trace() {
 
 /// Mistakes that [`PLANTED_SEEDS`] seeds find. The others of the enum need more seeds than fit here; `docs/simulation.md` has the whole table.
 const PLANTED: &[Mistake] = &[
-    Mistake::IntakeComparesWithBaseOnly,
     Mistake::OneBaseValue,
     Mistake::ClaimOnlySourceId,
     Mistake::RecreateWithoutWait,
     Mistake::EqualStampDropped,
     Mistake::CursorNewestSeen,
-    Mistake::NoFencing,
     Mistake::SettleBeforeCommit,
     Mistake::ReadBackUnpredicted,
     Mistake::UnknownUpdateAtOnce,
@@ -63,11 +61,11 @@ const PLANTED: &[Mistake] = &[
     Mistake::OneSideSeen,
     Mistake::NoOverlap,
     Mistake::CursorBeforePublish,
-    Mistake::NoExternalKey,
     Mistake::StaleSnapshotUsed,
     Mistake::WholeRecordWrite,
     Mistake::NoIntent,
-    Mistake::DropAfterFour,
+    Mistake::RehearsalForReal,
+    Mistake::OlderMappingIgnored,
 ];
 
 const PLANTED_SEEDS: u64 = 1_500;

@@ -83,7 +83,10 @@ impl Engine {
             let Some((link, pair, _)) = self.pair_of(&record).await? else {
                 continue;
             };
-            let fields = pair.blocked.iter().filter(|(_, why)| *why == super::merge::ASKED);
+            let fields = pair
+                .blocked
+                .iter()
+                .filter(|(_, why)| *why == super::conflict::ASKED);
             reviews.push(Review {
                 asked: fields.map(|(name, _)| name.clone()).collect(),
                 other: Some(link.other),
@@ -181,7 +184,7 @@ impl Engine {
         if pair
             .blocked
             .get(field)
-            .is_none_or(|why| why != super::merge::ASKED)
+            .is_none_or(|why| why != super::conflict::ASKED)
         {
             return Err(refused(
                 "nothing is asked about this field of it; see `seamless review`",

@@ -4,6 +4,7 @@
 
 mod apply;
 mod claims;
+mod conflict;
 mod counters;
 mod cursor;
 mod decide;

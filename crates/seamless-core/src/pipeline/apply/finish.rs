@@ -7,8 +7,9 @@ use super::item::{End, Item};
 use crate::contract::{Expect, MessageId, Op, RowKey, Scan, Table};
 use crate::error::{ErrorKind, Result};
 use crate::mapping::Observed;
+use crate::pipeline::conflict::ASKED;
 use crate::pipeline::ledger::{Entry, Reason};
-use crate::pipeline::merge::{ASKED, Base, FieldWrite, Half, Why};
+use crate::pipeline::merge::{Base, FieldWrite, Half, Why};
 use crate::pipeline::mistakes::Mistake;
 use crate::pipeline::spec::SyncSpec;
 use crate::pipeline::state::{
