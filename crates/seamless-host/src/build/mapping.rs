@@ -146,6 +146,8 @@ impl Builder<'_> {
                 pairs: options.pairs,
             };
             field.options = Some(options);
+            // Options carry their own native values; the type that a list without any was stored as says nothing beside them.
+            field.native_kind = table.native_kind;
         }
         mapping.fields.insert(name.to_owned(), field);
         Ok(())

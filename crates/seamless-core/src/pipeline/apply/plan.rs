@@ -150,6 +150,12 @@ fn merge_item(engine: &Engine, item: &mut Item, parents: &Parents) {
         item.commit(Vec::new());
         return;
     }
+    if item.link.is_none() && !item.sync.direction.flows_from(item.side()) {
+        // Single fields may flow against the sync (a number that the target gives); records are not made that way.
+        let sentence = "the sync flows the other way, and no record there belongs to it";
+        item.park(engine, Reason::OutOfScope, sentence.to_owned(), Vec::new());
+        return;
+    }
     let mut resolved = BTreeMap::new();
     let mut keys = BTreeMap::new();
     for (field, id) in references(&item.sync, &source) {
