@@ -124,41 +124,31 @@ pub(super) async fn rows_that_move_are_not_skipped(ground: &Ground) -> Result<()
 }
 
 pub(super) async fn an_endless_list_is_an_error(ground: &Ground) -> Result<(), Stop> {
-    ground.seed(5).await;
-    ground.strike(Fault::EndlessList).await?;
-    let mut request = ground.request(None, 2);
-    for _ in 0..PAGES_MAX {
-        match ground.source.list(&request).await {
-            Err(error) => {
-                let broken = matches!(error.kind, ErrorKind::Protocol | ErrorKind::Limit);
-                ensure!(broken, "the same page again and again is {:?}", error.kind);
-                return Ok(());
-            }
-            Ok(page) => {
-                ensure!(
-                    page.next.is_some(),
-                    "the same page again and again counts as the list's end"
-                );
-                request.after = page.next;
-            }
-        }
-    }
-    Err(Stop::Failed(format!("the same page was read {PAGES_MAX} times")))
+    let broken = [ErrorKind::Protocol, ErrorKind::Limit];
+    misled(
+        ground,
+        Fault::EndlessList,
+        &broken,
+        "the same page again and again",
+    )
+    .await
 }
 
 pub(super) async fn a_foreign_page_is_not_followed(ground: &Ground) -> Result<(), Stop> {
+    let broken = [ErrorKind::Protocol];
+    misled(ground, Fault::ForeignPage, &broken, "a next page elsewhere").await
+}
+
+/// A list whose server misleads about its next page fails, or, where the server's word on pages is not needed, comes whole.
+async fn misled(ground: &Ground, fault: Fault, broken: &[ErrorKind], what: &str) -> Result<(), Stop> {
     let ids = ground.seed(5).await;
-    ground.strike(Fault::ForeignPage).await?;
+    ground.strike(fault).await?;
     let mut request = ground.request(None, 2);
     let mut records = Vec::new();
     for _ in 0..PAGES_MAX {
         match ground.source.list(&request).await {
             Err(error) => {
-                ensure!(
-                    error.kind == ErrorKind::Protocol,
-                    "a next page elsewhere is {:?}",
-                    error.kind
-                );
+                ensure!(broken.contains(&error.kind), "{what} is {:?}", error.kind);
                 return Ok(());
             }
             Ok(page) => {
@@ -167,17 +157,15 @@ pub(super) async fn a_foreign_page_is_not_followed(ground: &Ground) -> Result<()
             }
         }
         if request.after.is_none() {
-            // Fine where pages need no address: but then nothing may be missing.
             for id in &ids {
-                ensure!(
-                    has(&records, id),
-                    "a next page elsewhere counts as the list's end"
-                );
+                ensure!(has(&records, id), "{what} counts as the list's end");
             }
             return Ok(());
         }
     }
-    Err(Stop::Failed("the list does not end".to_owned()))
+    Err(Stop::Failed(format!(
+        "{what}: the list is not at its end after {PAGES_MAX} pages"
+    )))
 }
 
 pub(super) async fn a_garbled_answer_is_an_error(ground: &Ground) -> Result<(), Stop> {

@@ -8,6 +8,8 @@ mod failing;
 mod finding;
 mod listing;
 pub mod memory;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 mod sound;
 #[cfg(test)]
 mod twins;
