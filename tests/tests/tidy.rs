@@ -60,6 +60,11 @@ fn allowed(name: &str) -> (Vec<&'static str>, Vec<&'static str>) {
             ],
             vec![],
         ),
+        // An integrator's project: no connector of ours, and the program least of all.
+        "custom-connector" => (
+            vec!["seamless-core", "seamless-host", "seamless-entities"],
+            vec!["seamless-testkit"],
+        ),
         "seamless-tests" => (vec!["seamless-rest", "seamless-sandbox"], vec![]),
         other => panic!("{other} is new: say here what it may depend on"),
     }
