@@ -34,7 +34,8 @@ fn allowed(name: &str) -> (Vec<&'static str>, Vec<&'static str>) {
         // Its own conformance runs from its integration tests: the one place where two copies of its types do not meet.
         "seamless-core" => (vec![], vec!["seamless-testkit"]),
         "seamless-http" | "seamless-sqlite" => (vec!["seamless-core"], vec!["seamless-testkit"]),
-        "seamless-testkit" => (vec!["seamless-core"], vec![]),
+        // The sandbox's systems are peers of its connector suite.
+        "seamless-testkit" => (vec!["seamless-core", "seamless-sandbox"], vec![]),
         "seamless-sandbox" => (vec![], vec![]),
         // The host opens the embedded store by itself; connectors are registered by whoever links it.
         "seamless-host" => (
@@ -58,6 +59,11 @@ fn allowed(name: &str) -> (Vec<&'static str>, Vec<&'static str>) {
                 "seamless-entities",
             ],
             vec![],
+        ),
+        // An integrator's project: no connector of ours, and the program least of all.
+        "custom-connector" => (
+            vec!["seamless-core", "seamless-host", "seamless-entities"],
+            vec!["seamless-testkit"],
         ),
         "seamless-tests" => (vec!["seamless-rest", "seamless-sandbox"], vec![]),
         other => panic!("{other} is new: say here what it may depend on"),
