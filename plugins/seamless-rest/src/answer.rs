@@ -165,7 +165,9 @@ impl Meaning {
             Meaning::Throttled => {
                 Error::new(ErrorKind::RateLimited, "the system asks to slow down").retry_later(after)
             }
-            Meaning::Unauthorized => Error::new(ErrorKind::Auth, "the system refused the credentials"),
+            Meaning::Unauthorized | Meaning::SessionExpired => {
+                Error::new(ErrorKind::Auth, "the system refused the credentials")
+            }
             Meaning::Forbidden => Error::new(
                 ErrorKind::Permission,
                 "the credentials lack the right for this call",

@@ -162,12 +162,15 @@ fn encode(record: Json, wrap: &str, format: BodyFormat) -> Payload {
     put(&mut body, wrap, record);
     match format {
         BodyFormat::Json => Payload::Json(body),
-        BodyFormat::Form => {
-            let mut pairs = Vec::new();
-            form(&body, "", &mut pairs);
-            Payload::Form(pairs)
-        }
+        BodyFormat::Form => Payload::Form(form_pairs(&body)),
     }
+}
+
+/// JSON as the fields of a form.
+pub(crate) fn form_pairs(body: &Json) -> Vec<(String, String)> {
+    let mut pairs = Vec::new();
+    form(body, "", &mut pairs);
+    pairs
 }
 
 fn form(json: &Json, name: &str, pairs: &mut Vec<(String, String)>) {

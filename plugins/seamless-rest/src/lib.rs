@@ -1,12 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 mod answer;
+mod auth;
 mod body;
 mod call;
 mod connector;
 mod find;
 mod json_path;
 pub mod manifest;
+mod pace;
 mod page;
 mod plugin;
 mod read;

@@ -2,7 +2,7 @@
 //! first call, so that a mistake costs a line of text and not a record.
 
 use super::problem::{Problem, hint};
-use super::{AuthKind, Entity, ExternalKeySpec, MANIFEST_VERSION, Manifest, MapSection, Rule};
+use super::{Entity, ExternalKeySpec, MANIFEST_VERSION, Manifest, MapSection, Rule};
 use crate::stamp::parse_offset;
 use crate::template::slots;
 
@@ -62,7 +62,8 @@ impl Check<'_> {
         if let Some(ping) = &manifest.system.ping {
             self.path(&["system", "ping"], ping, &[], &[]);
         }
-        self.auth();
+        self.auth(&manifest.auth);
+        self.no_credentials();
         let limits = &manifest.limits;
         self.demand(
             limits
@@ -81,6 +82,9 @@ impl Check<'_> {
             &["limits", "page_size"],
             "page_size must be 1 to 10000",
         );
+        let fits = limits.reset_header.is_some() || limits.remaining_header.is_none();
+        let message = "remaining_header needs 'reset_header': else nobody knows how long to wait";
+        self.demand(fits, &["limits", "remaining_header"], message);
         for (index, rule) in manifest.errors.rules.iter().enumerate() {
             self.rule(index, rule);
         }
@@ -91,34 +95,7 @@ impl Check<'_> {
         );
     }
 
-    fn auth(&mut self) {
-        let auth = &self.manifest.auth;
-        if auth.kind == AuthKind::ApiKey {
-            let one = auth.header.is_some() != auth.query.is_some();
-            self.demand(
-                one,
-                &["auth"],
-                "api_key needs either 'header' or 'query', which say where the key goes",
-            );
-            let fits = auth.prefix.is_none() || auth.header.is_some();
-            self.demand(
-                fits,
-                &["auth", "prefix"],
-                "prefix only goes with a key in a header",
-            );
-        } else {
-            for (key, value) in [
-                ("header", &auth.header),
-                ("query", &auth.query),
-                ("prefix", &auth.prefix),
-            ] {
-                self.demand(
-                    value.is_none(),
-                    &["auth", key],
-                    format!("'{key}' only goes with kind = \"api_key\""),
-                );
-            }
-        }
+    fn no_credentials(&mut self) {
         let sends_credentials = |name: &String| name.eq_ignore_ascii_case("authorization");
         if let Some(name) = self
             .manifest

@@ -3,7 +3,9 @@
 //! Unknown keys are refused everywhere, and every mistake is answered with file, line, key and, where one is near, the
 //! key that was meant. Tables are flat (a `kind` beside its keys, no tagged enums), so that every error keeps its place.
 
+mod auth;
 mod check;
+mod check_auth;
 mod check_calls;
 mod entity;
 mod map;
@@ -18,6 +20,7 @@ use seamless_core::mapping::SideMapping;
 use seamless_core::{EntityName, Result};
 use serde::Deserialize;
 
+pub use auth::*;
 pub use entity::*;
 pub use map::*;
 pub use paging::*;
