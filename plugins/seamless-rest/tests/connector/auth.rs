@@ -90,7 +90,7 @@ async fn an_expired_token_costs_one_renewal_and_the_refused_write_is_made_once_m
     rig.list_all(None, 10).await.unwrap();
     revoked.store(1, Ordering::SeqCst);
     let names = ["a", "b", "c", "d"];
-    let written = join_all(names.iter().map(|name| rig.create(&[("name", (*name).into())]))).await;
+    let written = join_all(names.map(async |name| rig.create(&[("name", name.into())]).await)).await;
     assert!(
         written
             .iter()
