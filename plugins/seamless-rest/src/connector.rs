@@ -4,16 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::Offset;
-use seamless_core::{Capabilities, Clock, Error, ErrorKind, ExternalKey, OpenContext, Result, SystemId};
+use seamless_core::{
+    Capabilities, Clock, Error, ErrorKind, ExternalKey, OpenContext, Result, Secret, SystemId, Timestamp,
+};
 use seamless_http::{HttpClient, Request};
 
 use crate::answer::{Answer, Purpose};
 use crate::auth::{Credentials, Grip};
-use crate::call::{Call, Payload};
-use crate::manifest::{CapabilitySpec, Entity, ExternalKeySpec, Manifest, Method, PageKind};
+use crate::call::{Call, FORM, Payload, XML};
+use crate::manifest::{AnswerFormat, CapabilitySpec, Entity, ExternalKeySpec, Manifest, Method, PageKind};
 use crate::pace::{self, Pace};
 use crate::settings::Settings;
 use crate::stamp::parse_offset;
+
+/// Values looked for in one reading of a whole list.
+const SCAN_VALUES_MAX: usize = 500;
 
 /// Source and target of one system share it, and with it one client and one budget.
 pub(crate) struct Connector {
@@ -23,6 +28,7 @@ pub(crate) struct Connector {
     clock: Arc<dyn Clock>,
     credentials: Credentials,
     pace: Pace,
+    pub(crate) webhook_secrets: Vec<Secret>,
 }
 
 impl Connector {
@@ -42,6 +48,11 @@ impl Connector {
             clock: Arc::clone(&ctx.clock),
             credentials,
             pace: Pace::default(),
+            webhook_secrets: ["webhook_secret", "webhook_secret_previous"]
+                .iter()
+                .filter_map(|name| ctx.secrets.get(*name).cloned())
+                .filter(|secret| !secret.expose().is_empty())
+                .collect(),
         })
     }
 
@@ -72,14 +83,14 @@ impl Connector {
             .or(all.granularity_ms)
             .map(Duration::from_millis);
         let unit = entity.stamp_format.unit();
-        let asked_in = entity
-            .list
-            .since
-            .as_ref()
-            .and_then(|since| since.format.as_ref())
-            .map_or(unit, |format| format.unit());
+        let asked = entity.changes.iter().chain([&entity.list]);
+        let asked_in = asked
+            .filter(|list| list.asks_since())
+            .map(|list| list.stamp_format(entity).unit())
+            .max()
+            .unwrap_or(unit);
         Capabilities {
-            incremental: entity.list.since.is_some(),
+            incremental: entity.is_incremental(),
             cursor_granularity: granularity
                 .unwrap_or(weakest.cursor_granularity)
                 .max(unit)
@@ -95,11 +106,22 @@ impl Connector {
                 .as_ref()
                 .is_some_and(|update| update.expects_version()),
             ascending_ids: entity.above.is_some(),
-            find_batch_max: entity.find.as_ref().map_or(1, |find| find.values_max),
+            find_batch_max: entity.find.as_ref().map_or(1, |find| {
+                if find.scan {
+                    SCAN_VALUES_MAX
+                } else {
+                    find.values_max
+                }
+            }),
             write_concurrency: self.manifest.limits.concurrency,
             settle_after: secs(|spec| spec.settle_after_secs, weakest.settle_after),
             search_lag_max: secs(|spec| spec.search_lag_secs, weakest.search_lag_max),
         }
+    }
+
+    /// The host's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Makes a reading call.
@@ -108,8 +130,14 @@ impl Connector {
     }
 
     /// Makes a writing call; it must not be sent after `send_by`.
-    pub(crate) async fn write(&self, entity: &str, call: Call, send_by: Duration) -> Result<Answer> {
-        self.send(entity, call, Purpose::Write, Some(send_by)).await
+    pub(crate) async fn write(
+        &self,
+        entity: &str,
+        call: Call,
+        purpose: Purpose,
+        send_by: Duration,
+    ) -> Result<Answer> {
+        self.send(entity, call, purpose, Some(send_by)).await
     }
 
     async fn send(
@@ -126,8 +154,8 @@ impl Connector {
                 error.with("system", &self.system).with("entity", entity)
             }
         };
-        // The client blanks out what it sent as JSON or query; it cannot see through a form.
-        let may_quote = !matches!(call.body, Some(Payload::Form(_)));
+        // The client blanks out what it sent as JSON or query; it cannot see through a form or a text.
+        let may_quote = !matches!(call.body, Some(Payload::Form(_) | Payload::Text { .. }));
         let mut is_again = false;
         loop {
             let grip = self.credentials.grip().await.map_err(named)?;
@@ -136,13 +164,14 @@ impl Connector {
             if let Some(send_by) = send_by {
                 request = request.send_by(send_by);
             }
-            if purpose == Purpose::Write {
+            if purpose != Purpose::Read {
                 request = request.writes();
             }
             let response = self.http.send(request).await.map_err(named)?;
             self.pace.note(&self.manifest.limits, &response, &*self.clock);
             let pause = pace::asked(&self.manifest.limits, &response);
-            let answer = Answer::judge(&self.manifest.errors, purpose, may_quote, response);
+            let format = self.manifest.system.format;
+            let answer = Answer::judge(&self.manifest.errors, format, purpose, may_quote, response);
             match answer {
                 // Refused before anything happened, so that even a write may be made again; once, and only with a new token.
                 Err(error)
@@ -174,13 +203,13 @@ impl Connector {
             Method::Patch => Request::patch(path),
             Method::Delete => Request::delete(path),
         };
-        request = request.header("accept", "application/json");
-        for (name, value) in &system.headers {
-            request = request.header(name, value);
-        }
-        for (name, value) in &call.headers {
-            request = request.header(name, value);
-        }
+        request = request.header(
+            "accept",
+            match system.format {
+                AnswerFormat::Json => "application/json",
+                AnswerFormat::Xml => XML,
+            },
+        );
         // A next URL carries its own parameters, the fixed ones among them.
         let fixed = system
             .query
@@ -193,10 +222,19 @@ impl Connector {
         request = match &call.body {
             None => request,
             Some(Payload::Json(json)) => request.json(json),
-            Some(Payload::Form(pairs)) => {
-                request.body("application/x-www-form-urlencoded", form_encoded(pairs))
-            }
+            Some(Payload::Form(pairs)) => request.body(FORM, form_encoded(pairs)),
+            Some(Payload::Text { content_type, text }) => request.body(content_type, text.clone()),
         };
+        // After the body, so that a manifest can name another type of JSON. A type without a body would only confuse.
+        for (name, value) in system
+            .headers
+            .iter()
+            .chain(call.headers.iter().map(|(name, value)| (name, value)))
+        {
+            if call.body.is_some() || !name.eq_ignore_ascii_case("content-type") {
+                request = request.header(name, value);
+            }
+        }
         self.credentials.put(request, grip, &self.http, &*self.clock)
     }
 

@@ -68,6 +68,12 @@ pub struct Settings {
     /// Secret of `hmac`, by reference.
     #[serde(default)]
     pub secret: Option<Json>,
+    /// Secret that the system signs its events with, by reference.
+    #[serde(default)]
+    pub webhook_secret: Option<Json>,
+    /// The one before, while both are in use.
+    #[serde(default)]
+    pub webhook_secret_previous: Option<Json>,
     /// File with the OAuth2 refresh token (mode 0600), rewritten whenever the system hands out a new one.
     #[serde(default)]
     pub refresh_file: Option<PathBuf>,

@@ -21,7 +21,7 @@ pub(crate) enum Credentials {
     None,
     Fixed(Place, Secret),
     Renewed(Place, Box<Renewal>),
-    Signed(Signer),
+    Signed(Box<Signer>),
 }
 
 /// Where a key or token goes.
@@ -77,7 +77,7 @@ impl Credentials {
                 let renewal = Renewal::login(auth, &secrets, http)?;
                 Credentials::Renewed(place("authorization", "Bearer "), Box::new(renewal))
             }
-            AuthKind::Hmac => Credentials::Signed(Signer::new(auth, &secrets)?),
+            AuthKind::Hmac => Credentials::Signed(Box::new(Signer::new(auth, &secrets)?)),
         })
     }
 

@@ -6,12 +6,16 @@
 mod auth;
 mod check;
 mod check_auth;
-mod check_calls;
+mod check_reading;
+mod check_writing;
 mod entity;
 mod map;
 mod paging;
 mod problem;
+mod reading;
 mod system;
+mod webhook;
+mod writing;
 
 use std::collections::BTreeMap;
 
@@ -25,7 +29,10 @@ pub use entity::*;
 pub use map::*;
 pub use paging::*;
 pub(crate) use problem::hint;
+pub use reading::*;
 pub use system::*;
+pub use webhook::*;
+pub use writing::*;
 
 /// Version of the manifest format that this crate reads.
 pub const MANIFEST_VERSION: u32 = 1;
@@ -50,6 +57,9 @@ pub struct Manifest {
     /// How refusals look.
     #[serde(default)]
     pub errors: Errors,
+    /// How the system's events are recognised.
+    #[serde(default)]
+    pub webhook: Option<Webhook>,
     /// Native entities by name.
     pub entities: BTreeMap<String, Entity>,
 }

@@ -14,6 +14,9 @@ pub struct System {
     /// Address that every path is appended to (`https://crm.example.com/api/v2`). The tenant's `endpoint` overrides it.
     #[serde(default)]
     pub base_url: Option<String>,
+    /// What answers are written in, `json` (default) or `xml`.
+    #[serde(default)]
+    pub format: AnswerFormat,
     /// Path that `ping` reads. Without it, `ping` reads one record of the first entity.
     #[serde(default)]
     pub ping: Option<String>,
@@ -23,6 +26,18 @@ pub struct System {
     /// Query parameters sent with every request. No secrets: those belong to `auth`.
     #[serde(default)]
     pub query: BTreeMap<String, String>,
+}
+
+/// What answers are written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerFormat {
+    /// JSON.
+    #[default]
+    Json,
+    /// XML, read as if it were JSON: an element is a member of its parent (a list where it repeats), `@name` an attribute, `#text`
+    /// the text beside attributes.
+    Xml,
 }
 
 /// How much the system takes. The tenant's settings may lower or raise each.

@@ -194,6 +194,8 @@ pub(crate) async fn open_with(manifest: &str, url: &str, more: Json) -> Result<R
         ("client_id", "s3cret-client"),
         ("client_secret", "s3cret-cs"),
         ("secret", "s3cret-hmac"),
+        ("webhook_secret", "s3cret-hook"),
+        ("webhook_secret_previous", "s3cret-hook-before"),
     ];
     let ctx = OpenContext {
         system: "crm".into(),
