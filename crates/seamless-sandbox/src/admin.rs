@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::faults::Faults;
 use crate::server::App;
+use crate::truth::Rules;
 use crate::value::{Style, format_time};
 use crate::wire::{Reply, Req};
 use crate::world::{Changes, World};
@@ -266,7 +267,20 @@ fn truth(app: &App, req: &Req) -> Result<Json, Reply> {
         Some("crm") => System::Crm,
         Some(_) => return Err(bad("owner must be autotask or crm")),
     };
-    Ok(app.world().truth_report(owner))
+    let one_way = one_way(&req.query_param("one_way").unwrap_or_default())?;
+    Ok(app.world().truth_report(&Rules { owner, one_way }))
+}
+
+/// `ticket:crm,opportunity:autotask`: entities that flow one way, and from where.
+fn one_way(text: &str) -> Result<Vec<(Entity, System)>, Reply> {
+    let words = text.split(',').filter(|pair| !pair.is_empty());
+    let pair = |pair: &str| {
+        let (entity, from) = pair.split_once(':')?;
+        serde_json::from_value::<(Entity, System)>(json!([entity, from])).ok()
+    };
+    words
+        .map(|text| pair(text).ok_or_else(|| bad("one_way must be like ticket:crm,opportunity:autotask")))
+        .collect()
 }
 
 fn edits(app: &App) -> Json {

@@ -109,7 +109,11 @@ impl Sandbox {
 
     /// The report of `GET /truth`.
     pub fn truth(&self, owner: System) -> Json {
-        self.app.world().truth_report(owner)
+        let rules = crate::truth::Rules {
+            owner,
+            one_way: Vec::new(),
+        };
+        self.app.world().truth_report(&rules)
     }
 
     /// The counters of `GET /stats`.

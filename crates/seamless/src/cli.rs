@@ -79,6 +79,17 @@ pub(crate) enum Verb {
         /// Make no call.
         #[arg(long)]
         offline: bool,
+        /// Read up to this many records of each entity, and count what the mappings would do to their fields.
+        #[arg(long, value_name = "N", default_value_t = seamless_host::SAMPLE_DEFAULT, conflicts_with = "offline")]
+        sample: usize,
+    },
+    /// Run the mapping's golden cases: records as one system gives them, and what the other is to be sent. Makes no call.
+    Test {
+        /// Case files, or folders of them; `tests` beside the configuration when left out.
+        places: Vec<PathBuf>,
+        /// Rewrite the cases that differ, to expect what came out. Look at the changes before you keep them.
+        #[arg(long)]
+        accept: bool,
     },
     /// Keep the systems in step.
     Run {

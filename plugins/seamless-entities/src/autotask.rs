@@ -16,8 +16,8 @@ pub struct AutotaskDefaults {
     pub ticket_priority: String,
     /// Queue (native number) of a ticket created for a record without one. Default none: Autotask then refuses tickets without a queue.
     pub ticket_queue: Option<i64>,
-    /// People by canonical name (an e-mail address, spelled as the other system does) and resource id. Default none: ticket assignee and
-    /// creator and opportunity owner are then left out, because nothing tells who is who.
+    /// People by canonical name (spelled as the other system does) and resource id, where e-mail addresses do not tell who is who. Default none:
+    /// ticket assignee and creator and opportunity owner go by the e-mail addresses of Autotask's resources.
     pub resources: Vec<(String, i64)>,
     /// Where an opportunity's description lives: `description`, or a user-defined field (`udf.Details`). Default `description`.
     pub opportunity_description: String,
@@ -55,20 +55,20 @@ pub(crate) fn own_list(native: &str) -> FieldMapping {
     FieldMapping::new(native, FieldKind::Choice).stored_as(FieldKind::Int)
 }
 
-/// A field that names a person, where the tenant has said who is who.
-pub(crate) fn person(native: &str, defaults: &AutotaskDefaults) -> Option<FieldMapping> {
-    let pairs: Vec<_> = defaults
+/// A field that names a person: by e-mail address, which the connector resolves (`assignedResourceEmail` for `assignedResourceID`), or by the table
+/// in which the tenant has said who is who.
+pub(crate) fn person(native: &str, defaults: &AutotaskDefaults) -> FieldMapping {
+    if defaults.resources.is_empty() {
+        return FieldMapping::text(native.replace("ID", "Email"));
+    }
+    let pairs = defaults
         .resources
         .iter()
         .map(|(who, id)| (who.clone(), Value::Int(*id)))
         .collect();
-    (!pairs.is_empty()).then(|| {
-        FieldMapping::choice(
-            native,
-            OptionMap {
-                pairs,
-                ..OptionMap::default()
-            },
-        )
-    })
+    let options = OptionMap {
+        pairs,
+        ..OptionMap::default()
+    };
+    FieldMapping::choice(native, options)
 }

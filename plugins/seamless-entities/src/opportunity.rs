@@ -12,7 +12,7 @@ pub(crate) fn entity() -> Entity {
         Field::reference("account", "account", true),
         Field::contact_or_email(),
         Field::text("contact_email").compare(Compare::IgnoreCase),
-        Field::choice("owner").compare(Compare::IgnoreCase),
+        Field::text("owner").compare(Compare::IgnoreCase),
         Field::choice("stage"),
         Field::choice("status"),
         Field::new("projected_close_date", FieldKind::Date),
@@ -35,7 +35,6 @@ pub(crate) fn entity() -> Entity {
     }
 }
 
-/// Without a table of people the owner is the connector's configured one.
 pub(crate) fn autotask(defaults: &AutotaskDefaults) -> Vec<(&'static str, FieldMapping)> {
     let date = |native: &str| FieldMapping::new(native, FieldKind::Date);
     let cost = FieldMapping::new("cost", FieldKind::Decimal)
@@ -44,7 +43,7 @@ pub(crate) fn autotask(defaults: &AutotaskDefaults) -> Vec<(&'static str, FieldM
     let totals = FieldMapping::choice("useQuoteTotals", quote_totals())
         .required()
         .default_value("false");
-    let mut fields = vec![
+    vec![
         ("title", FieldMapping::text("title").max(128).required()),
         (
             "description",
@@ -52,6 +51,8 @@ pub(crate) fn autotask(defaults: &AutotaskDefaults) -> Vec<(&'static str, FieldM
         ),
         ("account", reference("companyID").required()),
         ("contact", reference("contactID")),
+        // Nobody named: the connector's configured owner.
+        ("owner", person("ownerResourceID", defaults)),
         ("stage", FieldMapping::choice("stage", stages()).required()),
         (
             "status",
@@ -82,9 +83,7 @@ pub(crate) fn autotask(defaults: &AutotaskDefaults) -> Vec<(&'static str, FieldM
             "created_at",
             FieldMapping::new("createDate", FieldKind::Time).read_only(),
         ),
-    ];
-    fields.extend(person("ownerResourceID", defaults).map(|field| ("owner", field)));
-    fields
+    ]
 }
 
 fn stages() -> OptionMap {

@@ -20,8 +20,8 @@ pub(crate) fn entity() -> Entity {
         Field::choice("status"),
         Field::choice("source"),
         Field::choice("queue"),
-        Field::choice("assignee").compare(Compare::IgnoreCase),
-        Field::choice("creator").compare(Compare::IgnoreCase),
+        Field::text("assignee").compare(Compare::IgnoreCase),
+        Field::text("creator").compare(Compare::IgnoreCase),
         Field::new("last_activity_at", FieldKind::Time).passenger(),
     ];
     Entity {
@@ -41,7 +41,7 @@ pub(crate) fn autotask(defaults: &AutotaskDefaults) -> Vec<(&'static str, FieldM
         default: defaults.ticket_queue.map(seamless_core::Value::Int),
         ..own_list("queueID")
     };
-    let mut fields = vec![
+    vec![
         ("ticket_number", FieldMapping::text("ticketNumber").read_only()),
         ("title", FieldMapping::text("title").max(255).required()),
         ("description", FieldMapping::text("description").max(8000)),
@@ -56,15 +56,14 @@ pub(crate) fn autotask(defaults: &AutotaskDefaults) -> Vec<(&'static str, FieldM
         ),
         ("status", status.default_value(defaults.ticket_status.as_str())),
         ("source", FieldMapping::choice("source", sources())),
+        ("assignee", person("assignedResourceID", defaults)),
+        ("creator", person("creatorResourceID", defaults).read_only()),
         ("queue", queue),
         (
             "last_activity_at",
             FieldMapping::new("lastActivityDate", FieldKind::Time).read_only(),
         ),
-    ];
-    fields.extend(person("assignedResourceID", defaults).map(|field| ("assignee", field)));
-    fields.extend(person("creatorResourceID", defaults).map(|field| ("creator", field.read_only())));
-    fields
+    ]
 }
 
 /// A status that is not mapped is synced as In Progress, in either direction.

@@ -258,11 +258,11 @@ fn find<'a>(live: &'a EntityInfo, native: &str) -> Option<&'a FieldInfo> {
     live.fields.iter().find(|info| info.name == native)
 }
 
-/// `address.city` lives inside an object field `address` that the system does not describe further.
+/// `address.city` lives inside an object field `address`, `phones[0]` in a list `phones`, that the system does not describe further.
 fn is_inside(native: &str, object: &str) -> bool {
     native
         .strip_prefix(object)
-        .is_some_and(|rest| rest.starts_with('.'))
+        .is_some_and(|rest| rest.starts_with(['.', '[']))
 }
 
 /// Some systems say 0 for fields that have no length.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::options::plain;
-use super::{FieldKind, FieldMapping, OptionMap, SideMapping};
+use super::{FieldKind, FieldMapping, OptionMap, SideMapping, path};
 use crate::value::Value;
 
 impl SideMapping {
@@ -66,6 +66,10 @@ impl FieldMapping {
         };
         let text = self.is_text();
         refuse(self.native.trim().is_empty(), "it names no native field");
+        refuse(
+            path::is_too_far(&self.native),
+            "it names a position beyond 99 of a list; lists that long are no fields",
+        );
         refuse(
             !text && !self.transforms.is_empty(),
             "transforms apply to text kept as text only",

@@ -13,7 +13,7 @@ use super::mistakes::{Mistake, Mistakes};
 use super::spec::{FieldSpec, Outside, SyncSpec};
 use super::state::Answer;
 use crate::contract::Side;
-use crate::mapping::{Loss, Observed, Projection};
+use crate::mapping::{Loss, Observed, Projection, SideMapping};
 use crate::record::{RecordId, Stamp};
 use crate::value::{Date, Value};
 
@@ -153,6 +153,13 @@ pub struct Merge {
 }
 
 impl Merge {
+    /// Why the record cannot be created there, if a required field is among the blocked ones.
+    pub fn refuses_create(&self, there: &SideMapping) -> Option<String> {
+        let is_required = |name: &String| there.fields.get(name).is_some_and(|field| field.required);
+        let (field, issue) = self.blocked.iter().find(|(name, _)| is_required(name))?;
+        Some(format!("cannot be created there: {field}: {issue}"))
+    }
+
     /// First-merge overwrites among the conflicts (R4).
     pub fn first_merge_overwrites(&self) -> u64 {
         self.conflicts

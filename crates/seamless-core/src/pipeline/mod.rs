@@ -15,6 +15,7 @@ mod mapping_change;
 mod matching;
 mod merge;
 mod mistakes;
+mod normalise;
 mod rebuild;
 mod receipt;
 mod rehearsal;

@@ -1,6 +1,6 @@
 //! One side's mapping: the connector's own, then what the tenant changes of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use seamless_core::mapping::{FieldMapping, OptionMap, SideMapping};
 use seamless_core::pipeline::EntityModel;
@@ -23,15 +23,21 @@ impl Builder<'_> {
             .default_mapping(&configured.settings, &model.name)
             .map_err(|error| self.config.settings_problem(system.as_str(), error))?;
         let from_plugin = own.is_some();
+        let native = self.table.native.get(system.as_str());
         let mut mapping = own
             .or_else(|| (self.plugins.defaults)(&configured.kind, &model.name))
+            .or_else(|| native.map(|native| nothing_mapped(native)))
             .ok_or_else(|| {
                 let message = format!(
-                    "{system} has no mapping for {}; its connector does not know that entity",
-                    model.name
+                    "{system} has no mapping for {} by itself; say what it is called there, [syncs.{}.native] {system} = \"…\", \
+                     and map its fields in [syncs.{}.map.{system}]",
+                    model.name, self.name, self.name
                 );
                 self.problem(&["entity"], message)
             })?;
+        if let Some(native) = native {
+            mapping.entity.clone_from(native);
+        }
         match self.table.xref.get(system.as_str()) {
             Some(XrefChange::None) => mapping.xref = None,
             Some(XrefChange::Native(native)) => mapping.xref = Some(native.clone()),
@@ -109,7 +115,7 @@ impl Builder<'_> {
             if is_reference {
                 FieldMapping::reference(&native, Default::default())
             } else {
-                FieldMapping::text(&native)
+                FieldMapping::new(&native, self.kinds.get(name).copied().unwrap_or_default())
             }
         });
         field.native = native;
@@ -146,6 +152,8 @@ impl Builder<'_> {
                 pairs: options.pairs,
             };
             field.options = Some(options);
+            // Options carry their own native values; the type that a list without any was stored as says nothing beside them.
+            field.native_kind = table.native_kind;
         }
         mapping.fields.insert(name.to_owned(), field);
         Ok(())
@@ -158,5 +166,14 @@ impl Builder<'_> {
             }
             scalar => Ok(scalar),
         }
+    }
+}
+
+/// A side that the connector knows nothing of: everything is in the configuration.
+fn nothing_mapped(native: &str) -> SideMapping {
+    SideMapping {
+        entity: native.to_owned(),
+        xref: None,
+        fields: BTreeMap::new(),
     }
 }

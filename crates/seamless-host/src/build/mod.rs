@@ -1,15 +1,13 @@
 //! From configured syncs to what the engine runs: entity models, mappings, overrides.
 
 mod mapping;
+mod model;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seamless_core::mapping::SideMapping;
-use seamless_core::pipeline::{
-    Direction, EntityModel, FieldSpec, MatchField, MatchRule, Policy, ReferenceSpec, ScopeRule, SideSpec,
-    SyncSpec,
-};
-use seamless_core::{Capabilities, EntityInfo, EntityName, Error, Result, Side, SyncId, SystemId};
+use seamless_core::mapping::{FieldKind, SideMapping, TODAY};
+use seamless_core::pipeline::{Direction, EntityModel, ScopeRule, SideSpec, SyncSpec};
+use seamless_core::{Capabilities, EntityInfo, Error, Result, Side, SyncId, SystemId};
 
 use crate::config::{Config, SyncTable, hint};
 use crate::host::Plugins;
@@ -30,12 +28,15 @@ pub(crate) struct SyncPlan {
 
 /// All syncs, parents first.
 pub(crate) fn plan_syncs(config: &Config, plugins: &Plugins) -> Result<Vec<SyncPlan>> {
+    let models = model::models(config, plugins)?;
     let mut plans = Vec::new();
     for (name, table) in &config.syncs {
         plans.push(
             Builder {
                 config,
                 plugins,
+                models: &models,
+                kinds: model::kinds(config, table.entity(name), table),
                 name,
                 table,
             }
@@ -87,10 +88,20 @@ impl SyncPlan {
     pub(crate) fn used_mapping(&self, side: Side, live: &EntityInfo) -> SideMapping {
         let mut mapping = self.live_mapping(side, live);
         for (name, field) in &mut mapping.fields {
-            let own = self.model.fields.get(name).and_then(|spec| spec.direction);
-            field.writable &= own.unwrap_or(self.direction).flows_from(side.other());
+            field.writable &= self.flows(name, side.other());
         }
         mapping
+    }
+
+    /// Whether changes of a field made on `from` reach the other side.
+    pub(crate) fn flows(&self, field: &str, from: Side) -> bool {
+        let own = self.model.fields.get(field).and_then(|spec| spec.direction);
+        own.unwrap_or(self.direction).flows_from(from)
+    }
+
+    /// Which records of a side take part.
+    pub(crate) fn scope(&self, side: Side) -> &[ScopeRule] {
+        &self.scope[side.index()]
     }
 
     /// How data flows, for people.
@@ -124,6 +135,10 @@ impl SyncPlan {
 struct Builder<'a> {
     config: &'a Config,
     plugins: &'a Plugins,
+    /// The program's entities and the tenant's own.
+    models: &'a [EntityModel],
+    /// Canonical types that the configuration gives to fields.
+    kinds: BTreeMap<String, FieldKind>,
     name: &'a str,
     table: &'a SyncTable,
 }
@@ -206,113 +221,6 @@ impl Builder<'_> {
         }
     }
 
-    fn model(&self, systems: &[SystemId; 2]) -> Result<EntityModel> {
-        let wanted = self.table.entity(self.name);
-        let known: Vec<&str> = self
-            .plugins
-            .models
-            .iter()
-            .map(|model| model.name.as_str())
-            .collect();
-        let found = self
-            .plugins
-            .models
-            .iter()
-            .find(|model| model.name.as_str() == wanted);
-        let mut model = found.cloned().ok_or_else(|| {
-            let path: &[&str] = if self.table.entity.is_some() {
-                &["entity"]
-            } else {
-                &[]
-            };
-            self.problem(
-                path,
-                format!("there is no entity '{wanted}'{}", hint(wanted, &known)),
-            )
-        })?;
-        for (name, table) in &self.table.fields {
-            let spec = model.fields.entry(name.clone()).or_default();
-            spec.compare = table.compare.unwrap_or(spec.compare);
-            spec.passenger = table.passenger.unwrap_or(spec.passenger);
-            if let Some(entity) = &table.reference {
-                if !known.contains(&entity.as_str()) {
-                    let message = format!("there is no entity '{entity}'{}", hint(entity, &known));
-                    return Err(self.problem(&["fields", name, "reference"], message));
-                }
-                spec.reference = Some(ReferenceSpec {
-                    entity: EntityName::from(entity.as_str()),
-                    required: false,
-                    outside: Default::default(),
-                    named_by: None,
-                });
-            }
-            match &mut spec.reference {
-                Some(reference) => {
-                    reference.required = table.reference_required.unwrap_or(reference.required);
-                    reference.outside = table.outside.unwrap_or(reference.outside);
-                    reference.named_by = table.named_by.clone().or(reference.named_by.take());
-                }
-                None if table.reference_required.is_some()
-                    || table.outside.is_some()
-                    || table.named_by.is_some() =>
-                {
-                    let message =
-                        format!("{name} is no reference; say what it points to with reference = \"…\"");
-                    return Err(self.problem(&["fields", name], message));
-                }
-                None => {}
-            }
-            if table.from.is_some() {
-                spec.direction = Some(self.direction(systems, table.from.as_deref()));
-            }
-        }
-        for (name, policy) in &self.table.policy {
-            let spec = self.field(&mut model, name, &["policy", name])?;
-            spec.policy = match policy.strip_prefix("owner:") {
-                Some(system) if systems[0].as_str() == system => Policy::OwnerA,
-                Some(_) => Policy::OwnerB,
-                None if policy == "only-if-empty" => Policy::OnlyIfEmpty,
-                None if policy == "newest" => Policy::Newest,
-                None if policy == "ask" => Policy::Ask,
-                None => Policy::SyncOwner,
-            };
-        }
-        if let Some(rules) = &self.table.match_rules {
-            model.match_rules.clear();
-            for (index, rule) in rules.iter().enumerate() {
-                let names: Vec<&str> = rule.fields.iter().map(|field| field.field.as_str()).collect();
-                let place = index.to_string();
-                for name in &names {
-                    self.field(&mut model, name, &["match", &place, "fields"])?;
-                }
-                model.match_rules.push(MatchRule {
-                    name: rule.name.clone().unwrap_or_else(|| names.join("+")),
-                    fields: rule
-                        .fields
-                        .iter()
-                        .map(|field| MatchField {
-                            field: field.field.clone(),
-                            normalise: field.normalise,
-                        })
-                        .collect(),
-                });
-            }
-        }
-        Ok(model)
-    }
-
-    fn field<'m>(&self, model: &'m mut EntityModel, name: &str, path: &[&str]) -> Result<&'m mut FieldSpec> {
-        let entity = model.name.clone();
-        let known: Vec<String> = model.fields.keys().cloned().collect();
-        model.fields.get_mut(name).ok_or_else(|| {
-            let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            self.problem(
-                path,
-                format!("{entity} has no field '{name}'{}", hint(name, &known)),
-            )
-        })
-    }
-
     fn check_model(&self, model: &EntityModel, mappings: &[SideMapping; 2]) -> Result<()> {
         let mapped = |name: &str| mappings.iter().all(|mapping| mapping.fields.contains_key(name));
         if !model.fields.keys().any(|name| mapped(name)) {
@@ -330,6 +238,9 @@ impl Builder<'_> {
                 return Err(self.problem(&["fields", name], message));
             }
         }
+        for (system, mapping) in self.table.systems().iter().zip(mappings) {
+            self.check_defaults(model, system, mapping)?;
+        }
         for rule in &model.match_rules {
             if let Some(field) = rule.fields.iter().find(|field| !mapped(&field.field)) {
                 let message = format!(
@@ -337,6 +248,45 @@ impl Builder<'_> {
                     rule.name, field.field
                 );
                 return Err(self.problem(&["match"], message));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Builder<'_> {
+    /// Defaults are taken from fields that the source has: canonical ones, and no ids of another system.
+    fn check_defaults(&self, model: &EntityModel, system: &SystemId, mapping: &SideMapping) -> Result<()> {
+        for (name, field) in &mapping.fields {
+            let from = field.default_from.iter().filter(|source| *source != TODAY);
+            for (key, source) in from
+                .map(|source| ("default_from", source))
+                .chain(field.not_after.iter().map(|source| ("not_after", source)))
+            {
+                let path = ["map", system.as_str(), name, key];
+                match model.fields.get(source) {
+                    Some(spec) if spec.reference.is_some() => {
+                        let message =
+                            format!("{source} is a reference, whose id means nothing on the other side");
+                        return Err(self.problem(&path, message));
+                    }
+                    Some(_) => {}
+                    None => {
+                        let known: Vec<&str> =
+                            model.fields.keys().map(String::as_str).chain([TODAY]).collect();
+                        let message =
+                            format!("{} has no field '{source}'{}", model.name, hint(source, &known));
+                        return Err(self.problem(&path, message));
+                    }
+                }
+            }
+            let is_reference = model
+                .fields
+                .get(name)
+                .is_some_and(|spec| spec.reference.is_some());
+            if is_reference && !field.default_from.is_empty() {
+                let message = format!("{name} is a reference and cannot be taken from another field");
+                return Err(self.problem(&["map", system.as_str(), name, "default_from"], message));
             }
         }
         Ok(())

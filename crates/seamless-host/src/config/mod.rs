@@ -1,5 +1,6 @@
 //! `tenant.toml`: read, checked, every mistake with its place.
 
+mod entity;
 mod place;
 mod sync;
 mod tables;
@@ -14,8 +15,9 @@ use seamless_core::{Error, Result};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+pub(crate) use entity::EntityTable;
 pub(crate) use place::hint;
-pub(crate) use sync::{FieldChange, SyncTable, XrefChange};
+pub(crate) use sync::{FieldChange, FieldTable, MatchTable, SyncTable, XrefChange};
 use tables::{KeyProviderKind, KeysTable, RunTable, TimingsTable};
 
 use crate::secret::{SecretRef, is_secret_name};
@@ -38,6 +40,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub(crate) keys: KeySource,
     pub(crate) systems: BTreeMap<String, SystemConfig>,
+    pub(crate) entities: BTreeMap<String, EntityTable>,
     pub(crate) syncs: BTreeMap<String, SyncTable>,
     pub(crate) run: RunTable,
     pub(crate) timings: Timings,
@@ -78,6 +81,9 @@ struct TenantFile {
     /// referred to: `{ env = "NAME" }` or `{ file = "path" }` (a file with mode 0600).
     #[schemars(with = "BTreeMap<String, BTreeMap<String, Json>>")]
     systems: BTreeMap<String, toml::Table>,
+    /// Entities of your own, by name, beside those that the program knows.
+    #[serde(default)]
+    entities: BTreeMap<String, EntityTable>,
     /// The syncs by name: each keeps one entity in step between two systems.
     syncs: BTreeMap<String, SyncTable>,
     /// How the host works.
@@ -135,6 +141,7 @@ impl Config {
             tenant: raw.tenant,
             environment: raw.environment,
             systems: BTreeMap::new(),
+            entities: raw.entities,
             syncs: raw.syncs,
             run: raw.run,
             timings: raw.timings.over(Timings::default()),
@@ -157,6 +164,7 @@ impl Config {
             let system = config.system(&name, table)?;
             config.systems.insert(name, system);
         }
+        config.check_entities()?;
         config.check_syncs()?;
         config.check_run()?;
         Ok(config)

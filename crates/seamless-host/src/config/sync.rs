@@ -33,6 +33,9 @@ pub(crate) struct SyncTable {
     /// By system: the native field that holds the other system's id, or false for none. Default: the connector's.
     #[serde(default)]
     pub(crate) xref: BTreeMap<String, XrefChange>,
+    /// By system: what the entity is called there (`Companies`, `assets`). Default: the connector's.
+    #[serde(default)]
+    pub(crate) native: BTreeMap<String, String>,
     /// By system and canonical field: what to change of the default mapping.
     #[serde(default)]
     pub(crate) map: BTreeMap<String, BTreeMap<String, FieldChange>>,
@@ -69,6 +72,9 @@ pub(crate) struct MatchFieldTable {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FieldTable {
+    /// Canonical type, where a mapping does not say it: `text` (default), `int`, `decimal`, `bool`, `date`, `time` or `choice`.
+    #[schemars(with = "Option<String>")]
+    pub(crate) kind: Option<FieldKind>,
     /// When two values count as equal: `exact`, `ignore_case` or `phone_digits`.
     #[schemars(with = "Option<String>")]
     pub(crate) compare: Option<Compare>,
@@ -229,6 +235,15 @@ impl Config {
         sync.xref
             .keys()
             .try_for_each(|system| of_both(&["xref", system], system))?;
+        for (system, native) in &sync.native {
+            of_both(&["native", system], system)?;
+            if native.trim().is_empty() {
+                return Err(self.problem(
+                    &[at[0], at[1], "native", system],
+                    format!("the entity needs a name in {system}"),
+                ));
+            }
+        }
         sync.map
             .keys()
             .try_for_each(|system| of_both(&["map", system], system))?;

@@ -61,9 +61,9 @@ static TICKETS: &[Def] = &[
     def("body", Text, 20_000, 0, ""),
     def("status", Text, 30, PL, ""),
     def("priority", Text, 20, PL, ""),
-    def("category", Text, 60, 0, ""),
-    def("type", Text, 30, 0, ""),
-    def("source", Text, 30, 0, ""),
+    def("category", Text, 60, PL, ""),
+    def("type", Text, 30, PL, ""),
+    def("source", Text, 30, PL, ""),
     def("due_at", Time, 0, 0, ""),
     def("assignee_email", Text, 254, 0, ""),
     def("creator", Text, 254, 0, ""),
@@ -125,6 +125,24 @@ static TICKET_STATUS: &[Pick] = &[
     on("solved"),
 ];
 static PRIORITIES: &[Pick] = &[on("low"), on("medium"), on("high"), on("critical")];
+static CATEGORIES: &[Pick] = &[on("standard"), on("alert"), on("hardware")];
+static TICKET_TYPES: &[Pick] = &[
+    on("question"),
+    on("incident"),
+    on("problem"),
+    on("change"),
+    on("alert"),
+];
+static CHANNELS: &[Pick] = &[
+    on("phone"),
+    on("email"),
+    on("portal"),
+    on("web"),
+    on("walk_in"),
+    on("internal"),
+    on("monitoring"),
+    on("chat"),
+];
 static STAGES: &[Pick] = &[
     on("lead"),
     on("contacted"),
@@ -142,6 +160,14 @@ static DEAL_STATUS: &[Pick] = &[
     on("parked"),
 ];
 
+/// The CRM's users: id, e-mail, name, active. Two work in Autotask too, one has left there, one was never there.
+pub(crate) static USERS: &[(&str, &str, &str, bool)] = &[
+    ("U000001", "olivia.owner@msp.example", "Olivia Owner", true),
+    ("U000002", "tom.technician@msp.example", "Tom Technician", true),
+    ("U000003", "greta.gone@msp.example", "Greta Gone", true),
+    ("U000004", "casey.sales@msp.example", "Casey Sales", true),
+];
+
 /// All CRM tables in `Entity` order.
 pub(crate) fn build() -> Vec<Table> {
     let mut account = Schema::new("Account", "accounts", ACCOUNTS);
@@ -150,6 +176,9 @@ pub(crate) fn build() -> Vec<Table> {
     let mut ticket = Schema::new("Ticket", "tickets", TICKETS);
     ticket.picks("status", TICKET_STATUS);
     ticket.picks("priority", PRIORITIES);
+    ticket.picks("category", CATEGORIES);
+    ticket.picks("type", TICKET_TYPES);
+    ticket.picks("source", CHANNELS);
     let mut opportunity = Schema::new("Opportunity", "opportunities", OPPORTUNITIES);
     opportunity.picks("stage", STAGES);
     opportunity.picks("status", DEAL_STATUS);

@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
+use super::fields::USERS;
 use super::{read, write};
 use crate::wire::{Reply, Req, Twists};
 use crate::world::World;
@@ -30,6 +31,7 @@ pub(crate) fn call(w: &mut World, req: &Req, twists: &Twists) -> Reply {
     }
     let parts: Vec<&str> = req.path.split('/').filter(|s| !s.is_empty()).collect();
     let (entity, rest) = match parts.as_slice() {
+        ["api", "users"] if req.method == "GET" => return users(),
         ["api", name, rest @ ..] => match collection(name) {
             Some(entity) => (entity, rest),
             None => return error(404, "not_found", "no such resource").wrong_route(),
@@ -60,6 +62,13 @@ pub(crate) fn call(w: &mut World, req: &Req, twists: &Twists) -> Reply {
     };
     reply.note.entity = Some(entity);
     reply
+}
+
+/// `GET /api/users`: whom tickets are assigned to and who owns opportunities, all on one page.
+fn users() -> Reply {
+    let user = |(id, email, name, active): &(&str, &str, &str, bool)| json!({ "id": id, "email": email, "name": name, "active": active });
+    let data: Vec<Json> = USERS.iter().map(user).collect();
+    Reply::json(200, json!({ "data": data, "next_cursor": null }))
 }
 
 /// Whether a call changes data (a search by POST does not).

@@ -48,20 +48,8 @@ pub(crate) fn fill(w: &mut World) {
     let accounts = (w.config.records / 4).max(usize::from(w.config.records > 0));
     let mut homes = fill_accounts(w, &mut rng, &split(accounts), mess);
     fill_contacts(w, &mut rng, &split(w.config.records - accounts), &mut homes, mess);
-    let at_ids: Vec<i64> = homes.iter().filter_map(|h| h.autotask).collect();
-    for i in 0..w.config.tickets {
-        rows::ticket(w, &mut rng, i, &at_ids);
-    }
-    for i in 0..w.config.opportunities {
-        rows::opportunity(w, &mut rng, i, &at_ids);
-    }
-    let crm_homes: Vec<i64> = homes.iter().filter_map(|h| h.crm).collect();
-    for i in 0..w.config.crm_tickets {
-        work::ticket(w, &mut rng, i, &crm_homes, mess);
-    }
-    for i in 0..w.config.crm_opportunities {
-        work::opportunity(w, &mut rng, i, &crm_homes, mess);
-    }
+    work::tickets(w, &mut rng, &homes, mess);
+    work::opportunities(w, &mut rng, &homes, mess);
     w.rng = rng;
 }
 

@@ -21,7 +21,7 @@ static CRM_TYPES: [&str; 7] = [
 static AT_TYPES: [i64; 7] = [1, 2, 3, 4, 6, 7, 8];
 
 pub(super) struct Writer<'a> {
-    w: &'a mut World,
+    pub(super) w: &'a mut World,
     system: System,
     entity: Entity,
     rec: Rec,
@@ -96,7 +96,7 @@ fn country_id(code: &str) -> Value {
 }
 
 /// A text of exactly `n` characters.
-fn stretch(text: &str, n: usize) -> String {
+pub(super) fn stretch(text: &str, n: usize) -> String {
     let mut out = text.to_owned();
     while out.chars().count() < n {
         out.push_str(" and Associates");
@@ -307,61 +307,5 @@ pub(super) fn crm_contact(
     row.set("is_primary", Value::Bool(primary || (mess && i % 120 == 6)));
     row.set("active", Value::Bool(person.active));
     row.stamps(rng, mess && i % 60 == 3);
-    row.done();
-}
-
-/// A ticket in Autotask.
-pub(super) fn ticket(w: &mut World, rng: &mut Rng, i: usize, companies: &[i64]) {
-    if companies.is_empty() {
-        return;
-    }
-    let now = w.now();
-    let mut row = Writer::new(w, System::Autotask, Entity::Ticket);
-    row.set("companyID", Value::Int(*rng.pick(companies)));
-    row.set("title", Value::text(&format!("Printer {i} is on fire")));
-    let description = if rng.chance(0.8) {
-        "It was fine yesterday.\nPlease help."
-    } else {
-        ""
-    };
-    row.text(rng, "description", description);
-    row.set("status", Value::Int([1, 5, 7, 8, 12, 16][rng.below(6)]));
-    row.set("priority", Value::Int(1 + rng.below(4) as i64));
-    row.set("queueID", Value::Int(29_682_833));
-    row.set("ticketType", Value::Int(1 + rng.below(5) as i64));
-    row.set("ticketCategory", Value::Int(3));
-    row.set("source", Value::Int([-1, 1, 2, 4, 8][rng.below(5)]));
-    row.set("dueDateTime", Value::Time(now + rng.below(30) as i64 * DAY_MS));
-    row.set("ticketNumber", Value::text(&format!("T20260101.{:04}", i + 1)));
-    row.set("creatorResourceID", Value::Int(HUMAN_RESOURCE));
-    row.stamps(rng, i % 50 == 3);
-    row.done();
-}
-
-/// An opportunity in Autotask.
-pub(super) fn opportunity(w: &mut World, rng: &mut Rng, i: usize, companies: &[i64]) {
-    if companies.is_empty() {
-        return;
-    }
-    let today = w.now().div_euclid(DAY_MS) * DAY_MS;
-    let mut row = Writer::new(w, System::Autotask, Entity::Opportunity);
-    row.set("companyID", Value::Int(*rng.pick(companies)));
-    row.set("title", Value::text(&format!("Office move {i}")));
-    row.set(
-        "amount",
-        Value::Num(format!("{}.50", 1000 + rng.below(90_000)).into()),
-    );
-    row.set("cost", Value::Num("0".into()));
-    row.set("probability", Value::Int(rng.below(11) as i64 * 10));
-    row.set("stage", Value::Int(29_682_769 + rng.below(6) as i64));
-    row.set("status", Value::Int(rng.below(5) as i64));
-    row.set("startDate", Value::Time(today - rng.below(90) as i64 * DAY_MS));
-    row.set(
-        "projectedCloseDate",
-        Value::Time(today + rng.below(90) as i64 * DAY_MS),
-    );
-    row.set("useQuoteTotals", Value::Bool(false));
-    row.set("ownerResourceID", Value::Int(HUMAN_RESOURCE));
-    row.stamps(rng, false);
     row.done();
 }

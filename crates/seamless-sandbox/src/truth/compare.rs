@@ -11,12 +11,20 @@ enum How {
     Text,
     Email,
     Flag,
-    CompanyType,
-    TicketStatus,
-    DealStage,
-    DealStatus,
+    /// An option list of each side's own.
+    Options(&'static Options),
+    /// A moment or a day.
+    Time,
+    /// Exact, whatever zeros stand behind the point.
     Amount,
-    Day,
+}
+
+/// Autotask's numbers and the CRM's words for them.
+#[derive(Debug, PartialEq, Eq)]
+struct Options {
+    pairs: &'static [(i64, &'static str)],
+    /// What an option without counterpart becomes in Autotask, and in the CRM.
+    fallback: Option<(i64, &'static str)>,
 }
 
 /// One pair of corresponding fields.
@@ -56,7 +64,7 @@ static ROWS: &[(Entity, &str, &str, &str, How)] = &[
     (Entity::Account, "zip", "postalCode", "zip", How::Text),
     (Entity::Account, "phone", "phone", "phone", How::Text),
     (Entity::Account, "website", "webAddress", "website", How::Text),
-    (Entity::Account, "type", "companyType", "type", How::CompanyType),
+    (Entity::Account, "type", "companyType", "type", How::Options(&TYPES)),
     (Entity::Account, "number", "companyNumber", "number", How::Text),
     (Entity::Account, "active", "isActive", "active", How::Flag),
     (Entity::Contact, "first name", "firstName", "first_name", How::Text),
@@ -70,53 +78,71 @@ static ROWS: &[(Entity, &str, &str, &str, How)] = &[
     (Entity::Contact, "phone", "phone", "phone", How::Text),
     (Entity::Contact, "mobile", "mobilePhone", "mobile", How::Text),
     (Entity::Contact, "active", "isActive", "active", How::Flag),
-    (Entity::Ticket, "subject", "title", "subject", How::Text),
-    (Entity::Ticket, "text", "description", "body", How::Text),
-    (Entity::Ticket, "status", "status", "status", How::TicketStatus),
+    (Entity::Ticket, "title", "title", "subject", How::Text),
+    (Entity::Ticket, "description", "description", "body", How::Text),
+    (Entity::Ticket, "status", "status", "status", How::Options(&TICKET_STATUS)),
+    (Entity::Ticket, "priority", "priority", "priority", How::Options(&PRIORITIES)),
+    (Entity::Ticket, "type", "ticketType", "type", How::Options(&TICKET_TYPES)),
+    (Entity::Ticket, "source", "source", "source", How::Options(&CHANNELS)),
+    (Entity::Ticket, "due date", "dueDateTime", "due_at", How::Time),
     (Entity::Opportunity, "title", "title", "title", How::Text),
     (Entity::Opportunity, "description", "description", "description", How::Text),
-    (Entity::Opportunity, "stage", "stage", "stage", How::DealStage),
-    (Entity::Opportunity, "status", "status", "status", How::DealStatus),
+    (Entity::Opportunity, "stage", "stage", "stage", How::Options(&STAGES)),
+    (Entity::Opportunity, "status", "status", "status", How::Options(&DEAL_STATUS)),
     (Entity::Opportunity, "amount", "amount", "amount", How::Amount),
-    (Entity::Opportunity, "close date", "projectedCloseDate", "projected_close_date", How::Day),
+    (Entity::Opportunity, "cost", "cost", "cost", How::Amount),
+    (Entity::Opportunity, "probability", "probability", "probability", How::Amount),
+    (Entity::Opportunity, "projected close", "projectedCloseDate", "projected_close_date", How::Time),
+    (Entity::Opportunity, "closed", "closedDate", "closed_date", How::Time),
 ];
 
-/// Autotask `companyType` and the CRM's word for it.
-static TYPES: &[(i64, &str)] = &[
-    (1, "customer"),
-    (2, "lead"),
-    (3, "prospect"),
-    (4, "dead"),
-    (6, "cancelled"),
-    (7, "vendor"),
-    (8, "partner"),
+/// References: entity, what people call it, the field in Autotask, in the CRM, and what it points to.
+#[rustfmt::skip]
+pub(super) static REFERENCES: &[(Entity, &str, &str, &str, Entity)] = &[
+    (Entity::Contact, "account", "companyID", "account_id", Entity::Account),
+    (Entity::Ticket, "account", "companyID", "account_id", Entity::Account),
+    (Entity::Ticket, "contact", "contactID", "contact_id", Entity::Contact),
+    (Entity::Opportunity, "account", "companyID", "account_id", Entity::Account),
+    (Entity::Opportunity, "contact", "contactID", "contact_id", Entity::Contact),
 ];
 
-/// Ticket statuses; what is not here counts as 8 (In Progress), and as `open`.
-static TICKET_STATUSES: &[(i64, &str)] = &[
-    (1, "new"),
-    (5, "solved"),
-    (7, "waiting"),
-    (8, "open"),
-    (10, "scheduled"),
-    (11, "escalated"),
-];
-static DEAL_STAGES: &[(i64, &str)] = &[
-    (29_682_769, "lead"),
-    (29_682_770, "contacted"),
-    (29_682_771, "qualified"),
-    (29_682_772, "proposal"),
-    (29_682_773, "contract"),
-    (29_682_774, "won"),
-];
-/// What is not here is written as 1 (Active).
-static DEAL_STATUSES: &[(i64, &str)] = &[
-    (0, "not_ready"),
-    (1, "active"),
-    (2, "lost"),
-    (3, "closed"),
-    (4, "implemented"),
-];
+#[rustfmt::skip]
+static TYPES: Options = Options {
+    pairs: &[(1, "customer"), (2, "lead"), (3, "prospect"), (4, "dead"), (6, "cancelled"), (7, "vendor"), (8, "partner")],
+    fallback: None,
+};
+#[rustfmt::skip]
+static TICKET_STATUS: Options = Options {
+    pairs: &[(1, "new"), (5, "solved"), (7, "waiting"), (8, "open"), (10, "scheduled"), (11, "escalated")],
+    fallback: Some((8, "open")),
+};
+static PRIORITIES: Options = Options {
+    pairs: &[(1, "high"), (2, "medium"), (3, "low"), (4, "critical")],
+    fallback: None,
+};
+#[rustfmt::skip]
+static TICKET_TYPES: Options = Options {
+    pairs: &[(1, "question"), (2, "incident"), (3, "problem"), (4, "change"), (5, "alert")],
+    fallback: None,
+};
+#[rustfmt::skip]
+static CHANNELS: Options = Options {
+    pairs: &[(-1, "portal"), (1, "internal"), (2, "phone"), (4, "email"), (5, "web"), (6, "walk_in"), (8, "monitoring")],
+    fallback: None,
+};
+#[rustfmt::skip]
+static STAGES: Options = Options {
+    pairs: &[
+        (29_682_769, "lead"), (29_682_770, "contacted"), (29_682_771, "qualified"), (29_682_772, "proposal"),
+        (29_682_773, "contract"), (29_682_774, "won"),
+    ],
+    fallback: None,
+};
+#[rustfmt::skip]
+static DEAL_STATUS: Options = Options {
+    pairs: &[(0, "not_ready"), (1, "active"), (2, "lost"), (3, "closed"), (4, "implemented")],
+    fallback: Some((1, "active")),
+};
 
 /// The correspondence table, resolved against the live schemas.
 pub(crate) fn table(at: &[Table], crm: &[Table]) -> Vec<Correspondence> {
@@ -142,15 +168,6 @@ pub(crate) fn table(at: &[Table], crm: &[Table]) -> Vec<Correspondence> {
         .collect()
 }
 
-/// The calendar day of a date or moment.
-fn day(value: &Value) -> Option<i64> {
-    const DAY_MS: i64 = 86_400_000;
-    match value {
-        Value::Time(ms) => Some(ms.div_euclid(DAY_MS)),
-        _ => None,
-    }
-}
-
 impl Correspondence {
     fn side(&self, system: System) -> &Side {
         &self.sides[system as usize]
@@ -168,50 +185,45 @@ impl Correspondence {
                 (a, b) if a == b => Fit::Equal,
                 _ => Fit::Differs,
             },
-            How::CompanyType => self.fit_option(system, value, image, TYPES, None),
-            How::TicketStatus => self.fit_option(system, value, image, TICKET_STATUSES, Some((8, "open"))),
-            How::DealStage => self.fit_option(system, value, image, DEAL_STAGES, None),
-            How::DealStatus => self.fit_option(system, value, image, DEAL_STATUSES, Some((1, "active"))),
-            How::Amount => match (value.is_blank(), value.same(image)) {
-                (_, true) => Fit::Equal,
-                (true, _) => Fit::Unsyncable("empty, but required on the other side"),
-                _ => Fit::Differs,
-            },
-            How::Day => match (value.is_blank(), day(value) == day(image)) {
-                (_, true) => Fit::Equal,
-                (true, _) => Fit::Unsyncable("empty, but required on the other side"),
-                _ => Fit::Differs,
-            },
+            How::Options(options) => self.fit_option(options, system, value, image),
+            How::Time => self.fit_plain(system, value, value == image, image),
+            How::Amount => self.fit_plain(system, value, digits(value) == digits(image), image),
             How::Text | How::Email => self.fit_text(system, value, image),
         }
     }
 
-    fn fit_option(
-        &self,
-        system: System,
-        value: &Value,
-        image: &Value,
-        pairs: &[(i64, &str)],
-        fallback: Option<(i64, &str)>,
-    ) -> Fit {
-        let fallback = fallback.filter(|_| !value.is_blank());
+    fn fit_option(&self, options: &Options, system: System, value: &Value, image: &Value) -> Fit {
+        let number = || options.pairs.iter().find(|(n, _)| value.as_int() == Some(*n));
+        let word = || options.pairs.iter().find(|(_, t)| value.as_str() == *t);
+        if value.is_blank() {
+            return self.fit_plain(system, value, image.is_blank(), image);
+        }
         let wanted = match system {
-            System::Autotask => pairs
-                .iter()
-                .find(|(n, _)| value.as_int() == Some(*n))
-                .or(fallback.as_ref())
-                .map(|(_, t)| Value::text(t)),
-            System::Crm => pairs
-                .iter()
-                .find(|(_, t)| value.as_str() == *t)
-                .or(fallback.as_ref())
-                .map(|(n, _)| Value::Int(*n)),
+            System::Autotask => number()
+                .map(|(_, t)| *t)
+                .or(options.fallback.map(|f| f.1))
+                .map(Value::text),
+            System::Crm => word()
+                .map(|(n, _)| *n)
+                .or(options.fallback.map(|f| f.0))
+                .map(Value::Int),
         };
         match wanted {
-            None if value.is_blank() && image.is_blank() => Fit::Equal,
             None => Fit::Unsyncable("the option has no counterpart"),
             Some(wanted) if wanted == *image => Fit::Equal,
             Some(_) => Fit::Differs,
+        }
+    }
+
+    /// A value that both sides keep alike; one that is missing is no loss where the other side demands it.
+    fn fit_plain(&self, system: System, value: &Value, same: bool, image: &Value) -> Fit {
+        match (value.is_blank(), image.is_blank()) {
+            _ if same => Fit::Equal,
+            (true, true) => Fit::Equal,
+            (true, false) if self.side(system.other()).required => {
+                Fit::Unsyncable("empty, but required on the other side")
+            }
+            _ => Fit::Differs,
         }
     }
 
@@ -249,4 +261,25 @@ impl Correspondence {
             _ => Fit::Differs,
         }
     }
+}
+
+/// A number without the zeros that say nothing, exactly.
+fn digits(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::Int(n) => return Some(n.to_string()),
+        Value::Num(text) => text,
+        _ => return None,
+    };
+    let plain = !text.contains(['e', 'E']);
+    Some(match text.split_once('.') {
+        Some((whole, part)) if plain => {
+            let part = part.trim_end_matches('0');
+            if part.is_empty() {
+                whole.to_owned()
+            } else {
+                format!("{whole}.{part}")
+            }
+        }
+        _ => text.to_string(),
+    })
 }

@@ -14,6 +14,7 @@ use crate::value::Value;
 use crate::{Entity, System};
 
 pub(crate) use compare::{Correspondence, Fit};
+pub(crate) use report::Rules;
 
 /// A person's edit of one field.
 #[derive(Clone, Debug)]

@@ -4,13 +4,37 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Value as Json, json};
 
+use super::compare::REFERENCES;
 use super::{Edit, Finding, Fit};
+use crate::store::Rec;
 use crate::value::Value;
 use crate::world::World;
 use crate::{Entity, System};
 
 /// Detail rows given for each list; the counts are always complete.
 const DETAILS_MAX: usize = 50;
+
+/// What the judge has to know of the sync: who wins a conflict, and which entities flow one way only.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    /// The system that wins where both sides changed a field.
+    pub(crate) owner: System,
+    /// Entities that flow one way, and from which system; edits on the other side are not the sync's business.
+    pub(crate) one_way: Vec<(Entity, System)>,
+}
+
+impl Rules {
+    fn source(&self, entity: Entity) -> Option<System> {
+        self.one_way
+            .iter()
+            .find(|(one, _)| *one == entity)
+            .map(|(_, from)| *from)
+    }
+
+    fn owner_of(&self, entity: Entity) -> System {
+        self.source(entity).unwrap_or(self.owner)
+    }
+}
 
 #[derive(Default)]
 struct Verdicts {
@@ -19,13 +43,14 @@ struct Verdicts {
     unpaired: Vec<Json>,
     first_merge: Vec<Json>,
     held: u64,
+    one_way: u64,
 }
 
 impl World {
     /// Everything the sandbox knows about how well the two systems are kept in step.
-    pub(crate) fn truth_report(&self, owner: System) -> Json {
+    pub(crate) fn truth_report(&self, rules: &Rules) -> Json {
         let duplicates = self.duplicates();
-        let verdicts = self.edit_verdicts(owner);
+        let verdicts = self.edit_verdicts(rules);
         let (mut pairs, mut differing, mut explained) = (0_u64, 0_u64, 0_u64);
         let mut difference_details = Vec::new();
         let mut explained_details = Vec::new();
@@ -56,7 +81,7 @@ impl World {
             pairs += paired;
         }
         json!({
-            "owner": owner,
+            "owner": rules.owner,
             "duplicates": duplicates.len(),
             "lost_edits": verdicts.lost.len(),
             "echo_writes": self.truth.echoes.len(),
@@ -68,6 +93,7 @@ impl World {
             "edits_held": verdicts.held,
             "unsyncable": verdicts.unsyncable.len(),
             "unpaired_edits": verdicts.unpaired.len(),
+            "one_way_edits": verdicts.one_way,
             "first_merge_edits": verdicts.first_merge.len(),
             "excused_writes": self.truth.excused,
             "details": {
@@ -110,7 +136,34 @@ impl World {
                 differs.push(detail);
             }
         }
+        for (_, name, at_field, crm_field, target) in REFERENCES.iter().filter(|row| row.0 == entity) {
+            if let Some(detail) = self.compare_reference(entity, (a, at_field), (c, crm_field), *target) {
+                let mut detail = detail;
+                detail["field"] = Json::from(*name);
+                differs.push(detail);
+            }
+        }
         (differs, lossy)
+    }
+
+    /// References that lead to different records. One that is empty on either side is none of the sync's mistakes: it may wait for its record.
+    fn compare_reference(
+        &self,
+        entity: Entity,
+        (a, at_field): (&Rec, &str),
+        (c, crm_field): (&Rec, &str),
+        target: Entity,
+    ) -> Option<Json> {
+        let field = |system: System, name: &str| self.table(system, entity).schema.find(name);
+        let at = a.get(field(System::Autotask, at_field)?).as_int()?;
+        let crm = c.get(field(System::Crm, crm_field)?).as_int()?;
+        let there = self.counterpart(System::Autotask, target, at);
+        (there != Some(crm)).then(|| {
+            json!({
+                "entity": entity, "autotask_id": a.id, "crm_id": World::id_json(System::Crm, entity, c.id),
+                "autotask": at, "crm": World::id_json(System::Crm, target, crm),
+            })
+        })
     }
 
     fn duplicates(&self) -> Vec<Finding> {
@@ -176,7 +229,7 @@ impl World {
         }
     }
 
-    fn edit_verdicts(&self, owner: System) -> Verdicts {
+    fn edit_verdicts(&self, rules: &Rules) -> Verdicts {
         let mut verdicts = Verdicts::default();
         let mut last: Vec<&Edit> = self.truth.last.values().map(|i| &self.truth.edits[*i]).collect();
         last.sort_by_key(|e| e.seq);
@@ -184,10 +237,11 @@ impl World {
             let Some(c) = self.truth.of(edit.system, edit.entity, edit.field) else {
                 continue;
             };
-            let one_way = matches!(edit.entity, Entity::Ticket | Entity::Opportunity);
-            let target = one_way && edit.system == System::Autotask;
-            if target || self.table(edit.system, edit.entity).get(edit.id).is_none() {
-                // Tickets and opportunities go one way, from the CRM: what is typed over in Autotask is nobody's to carry.
+            if self.table(edit.system, edit.entity).get(edit.id).is_none() {
+                continue;
+            }
+            if rules.source(edit.entity).is_some_and(|from| from != edit.system) {
+                verdicts.one_way += 1;
                 continue;
             }
             let Some(other) = self.counterpart(edit.system, edit.entity, edit.id) else {
@@ -203,7 +257,7 @@ impl World {
                 .get(&(there, edit.entity, other, c.field(there)))
                 .map(|i| &self.truth.edits[*i]);
             if let Some(counter) = counter
-                && !wins(edit, counter, owner)
+                && !wins(edit, counter, rules)
             {
                 continue;
             }
@@ -303,9 +357,13 @@ fn contested(a: &Edit, b: &Edit) -> bool {
 }
 
 /// Whether `edit` is the one that must stand against `counter` on the other side.
-fn wins(edit: &Edit, counter: &Edit, owner: System) -> bool {
+fn wins(edit: &Edit, counter: &Edit, rules: &Rules) -> bool {
+    if rules.source(edit.entity).is_some() {
+        // Whatever is typed over it on the other side is not carried; only the source's own next edit would be.
+        return true;
+    }
     if contested(edit, counter) {
-        edit.system == owner
+        edit.system == rules.owner_of(edit.entity)
     } else {
         edit.seq > counter.seq
     }

@@ -15,6 +15,8 @@ use crate::exit::Exit;
 pub(crate) struct Outcome {
     /// Accounts and contacts at the beginning, over both systems.
     pub(crate) records: usize,
+    /// Where each entity stands at the end.
+    pub(crate) entities: BTreeMap<String, EntityOutcome>,
     /// Records created.
     pub(crate) created: u64,
     /// Records updated.
@@ -48,6 +50,19 @@ pub(crate) struct Outcome {
     pub(crate) story: Vec<Told>,
 }
 
+/// One entity at the end.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct EntityOutcome {
+    /// Which way it flows.
+    pub(crate) flow: String,
+    /// Pairs.
+    pub(crate) linked: u64,
+    /// Records set aside for a person.
+    pub(crate) parked: u64,
+    /// Records waiting for a parent.
+    pub(crate) waiting: u64,
+}
+
 /// Records set aside for one reason.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct ParkedReason {
@@ -77,6 +92,7 @@ impl Outcome {
         let last = runs.last();
         Ok(Outcome {
             records,
+            entities: by_entity(host).await?,
             created: sum("created"),
             updated: sum("updated"),
             linked: sum("linked"),
@@ -110,6 +126,21 @@ impl Outcome {
             (true, _) => Exit::Attention,
         }
     }
+}
+
+async fn by_entity(host: &Host) -> anyhow::Result<BTreeMap<String, EntityOutcome>> {
+    let syncs = host.status().await?.syncs.into_iter();
+    Ok(syncs
+        .map(|sync| {
+            let outcome = EntityOutcome {
+                flow: sync.flow,
+                linked: sync.linked,
+                parked: sync.parked.values().sum(),
+                waiting: sync.waiting,
+            };
+            (sync.entity, outcome)
+        })
+        .collect())
 }
 
 async fn by_reason(host: &Host) -> anyhow::Result<BTreeMap<String, ParkedReason>> {

@@ -125,7 +125,9 @@ impl Simulators {
 
     /// What the sandbox itself knows of how well the two systems are kept in step.
     pub(crate) async fn truth(&self) -> anyhow::Result<Json> {
-        self.get("/truth", &[("owner", "autotask")]).await
+        let one_way = "ticket:crm,opportunity:crm";
+        self.get("/truth", &[("owner", "autotask"), ("one_way", one_way)])
+            .await
     }
 
     /// Calls and writes so far.

@@ -402,7 +402,7 @@ impl Stage<'_> {
         self.simulators.create("crm", "contact", &contact).await?;
         let ticket = json!({
             "account_id": account, "contact_email": "Noor.Haddad@demo.example", "subject": "Scanner sends to nobody",
-            "status": "snoozed", "priority": "high", "due_at": "2027-01-15T09:00:00Z", "assignee_email": "ann@msp.example",
+            "status": "snoozed", "priority": "high", "due_at": "2027-01-15T09:00:00Z", "assignee_email": "tom.technician@msp.example",
         });
         let long = format!("Replace every screen {}", "in every meeting room ".repeat(6));
         let deal = json!({

@@ -9,8 +9,9 @@ mod plan;
 mod review;
 mod run;
 mod status;
+mod test;
 
-use seamless_host::{Config, config_schema};
+use seamless_host::{Config, Reach, config_schema};
 
 use crate::cli::{Cli, PlanShow, Verb};
 use crate::exit::Exit;
@@ -23,7 +24,16 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> anyhow::Result<Exit> {
     match &cli.verb {
         Verb::Init { live: false, tenant } => init::write(&cli.config, tenant, output),
         Verb::Init { live: true, .. } => init::add_live(&config()?, &plugins(), output).await,
-        Verb::Check { offline } => check::check(&config()?, *offline, output).await,
+        Verb::Check { offline, sample } => {
+            let sample = *sample;
+            let reach = if *offline {
+                Reach::Offline
+            } else {
+                Reach::Live { sample }
+            };
+            check::check(&config()?, reach, output).await
+        }
+        Verb::Test { places, accept } => test::test(&config()?, places, *accept, output),
         Verb::Run { once, accept } => run::run(config()?, *once, *accept, output).await,
         Verb::Plan {
             out,

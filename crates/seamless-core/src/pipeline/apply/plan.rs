@@ -150,6 +150,12 @@ fn merge_item(engine: &Engine, item: &mut Item, parents: &Parents) {
         item.commit(Vec::new());
         return;
     }
+    if item.link.is_none() && !item.sync.direction.flows_from(item.side()) {
+        // Single fields may flow against the sync (a number that the target gives); records are not made that way.
+        let sentence = "the sync flows the other way, and no record there belongs to it";
+        item.park(engine, Reason::OutOfScope, sentence.to_owned(), Vec::new());
+        return;
+    }
     let mut resolved = BTreeMap::new();
     let mut keys = BTreeMap::new();
     for (field, id) in references(&item.sync, &source) {
@@ -215,9 +221,8 @@ fn merge_item(engine: &Engine, item: &mut Item, parents: &Parents) {
         }
     }
     if item.link.is_none()
-        && let Some((field, issue)) = first_required(&item.sync, item.other(), &plan.blocked)
+        && let Some(sentence) = plan.refuses_create(&item.sync.side(item.other()).mapping)
     {
-        let sentence = format!("cannot be created there: {field}: {issue}");
         item.merge = plan;
         item.park(engine, Reason::ParkedRequired, sentence, Vec::new());
         return;
@@ -260,17 +265,6 @@ fn write_everything(item: &Item, source: &Observed, plan: &mut crate::pipeline::
             plan.writes.insert(name.clone(), write);
         }
     }
-}
-
-fn first_required<'p>(
-    sync: &SyncSpec,
-    target: Side,
-    blocked: &'p BTreeMap<String, String>,
-) -> Option<(&'p String, &'p String)> {
-    let mapping = &sync.side(target).mapping;
-    blocked
-        .iter()
-        .find(|(name, _)| mapping.fields.get(*name).is_some_and(|field| field.required))
 }
 
 fn wait_for_parent(engine: &Engine, item: &mut Item, field: &str, id: &RecordId, key: Option<RecordKey>) {

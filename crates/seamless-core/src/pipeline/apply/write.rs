@@ -8,7 +8,7 @@ use super::finish::{Landing, commit_landed};
 use super::item::{End, Item};
 use crate::contract::{Expect, Lookup, Op, RowKey, Table, Write, WriteAction, Written};
 use crate::error::{Effect, Error, ErrorKind, Result};
-use crate::mapping::Observed;
+use crate::mapping::{Observed, with_whole_lists};
 use crate::pipeline::Engine;
 use crate::pipeline::claims::Held;
 use crate::pipeline::ledger::{Entry, EntryField, Reason};
@@ -83,12 +83,14 @@ fn prepare(engine: &Engine, item: &Item, index: usize) -> Result<Job> {
         .as_ref()
         .ok_or_else(|| Error::storage("an item without source reached its write"))?;
     let now = engine.clock.monotonic();
-    let mut fields: Fields = item
+    let written: Fields = item
         .merge
         .writes
         .values()
         .map(|write| (write.path.clone(), write.native.clone()))
         .collect();
+    let current = item.target.as_ref().map(|target| &target.native.fields);
+    let mut fields = with_whole_lists(written, current);
     let creating = item.target.is_none();
     let (action, send_by) = match &item.target {
         Some(target) => {
