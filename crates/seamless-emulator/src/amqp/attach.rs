@@ -1,7 +1,5 @@
 //! Decides what a peer that attaches a link gets.
 
-use std::collections::VecDeque;
-
 use fe2o3_amqp_types::definitions::{Fields, ReceiverSettleMode, Role, SenderSettleMode};
 use fe2o3_amqp_types::messaging::TargetArchetype;
 use fe2o3_amqp_types::performatives::Attach;
@@ -150,8 +148,8 @@ fn requests(attach: &Attach, path: String, target: Option<&str>) -> Purpose {
     match attach.role {
         Role::Sender => Purpose::Request { path },
         Role::Receiver => Purpose::Answer {
+            path,
             address: target.unwrap_or_default().to_owned(),
-            waiting: VecDeque::new(),
         },
     }
 }

@@ -1,12 +1,12 @@
 //! One connection: reads frames, lets sessions answer, writes what they say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use fe2o3_amqp_types::definitions::{ConnectionError, Error, ErrorCondition};
+use fe2o3_amqp_types::definitions::{ConnectionError, Error, ErrorCondition, Fields};
 use fe2o3_amqp_types::performatives::{Begin, Close, End, Open, Performative};
 use serde_amqp::primitives::Symbol;
 use tokio::io::AsyncWriteExt;
@@ -26,13 +26,41 @@ pub(crate) struct Wire {
     pub(crate) access: Arc<Access>,
     /// Whether a valid token or key was shown.
     pub(crate) trusted: bool,
-    /// Answers to requests, by the address that the peer listens at.
-    pub(crate) answers: BTreeMap<String, Vec<Vec<u8>>>,
+    /// Answers to requests that no link has taken yet.
+    pub(crate) answers: VecDeque<Answer>,
 }
+
+/// An answer on its way back to the peer.
+pub(crate) struct Answer {
+    /// The entity that was asked, or `$cbs`.
+    pub(crate) path: String,
+    /// Where the peer wants it; not every client says.
+    pub(crate) reply_to: Option<String>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Most answers that wait for a link to take them.
+const ANSWERS_MAX: usize = 1_000;
 
 impl Wire {
     pub(crate) fn say(&mut self, channel: u16, performative: Performative, payload: &[u8]) {
         frame::write(&mut self.out, frame::AMQP, channel, &performative, payload);
+    }
+
+    pub(crate) fn answer(&mut self, answer: Answer) {
+        if self.answers.len() >= ANSWERS_MAX {
+            self.answers.pop_front();
+        }
+        self.answers.push_back(answer);
+    }
+
+    /// Takes the next answer for a link that listens at an address for what an entity says.
+    pub(crate) fn take_answer(&mut self, path: &str, address: &str) -> Option<Vec<u8>> {
+        let at = self.answers.iter().position(|answer| {
+            let wanted = answer.reply_to.as_deref();
+            answer.path == path && wanted.is_none_or(|wanted| wanted == address)
+        })?;
+        self.answers.remove(at).map(|answer| answer.bytes)
     }
 }
 
@@ -51,7 +79,7 @@ pub(crate) async fn serve(mut stream: TcpStream, broker: Arc<Broker>, access: Ar
         broker: broker.clone(),
         access,
         trusted,
-        answers: BTreeMap::new(),
+        answers: VecDeque::new(),
     };
     let mut idle = Duration::from_secs(30);
     let outcome = loop {
@@ -207,5 +235,6 @@ pub(crate) fn error(refusal: &Refusal) -> Error {
         // Conditions serialise to the same symbol whether they are known to the types or not.
         other => ErrorCondition::Custom(Symbol::from(other)),
     };
-    Error::new(condition, refusal.description.clone(), None)
+    // Microsoft's Python client reads the third field without looking whether it is there.
+    Error::new(condition, refusal.description.clone(), Fields::new())
 }

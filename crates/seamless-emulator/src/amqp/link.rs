@@ -1,7 +1,5 @@
 //! A link, and what it is for.
 
-use std::collections::VecDeque;
-
 use bytes::BytesMut;
 use fe2o3_amqp_types::definitions::Role;
 use fe2o3_amqp_types::performatives::Attach;
@@ -16,11 +14,8 @@ pub(crate) enum Purpose {
     Receive(Receiving),
     /// Requests from the peer; `path` is the entity, or `$cbs`.
     Request { path: String },
-    /// Answers to the peer, which listens at `address`.
-    Answer {
-        address: String,
-        waiting: VecDeque<Vec<u8>>,
-    },
+    /// Answers of `path` to the peer, which listens at `address`.
+    Answer { path: String, address: String },
     /// Not answered yet: waits for a free session until the deadline.
     Pending(Box<Attach>, i64),
 }

@@ -8,7 +8,7 @@ use fe2o3_amqp_types::primitives::SimpleValue;
 use serde_amqp::Value;
 use serde_amqp::primitives::OrderedMap;
 
-use super::connection::Wire;
+use super::connection::{Answer, Wire};
 use crate::broker::Refusal;
 use crate::broker::message::{AnyMessage, decode, encode};
 
@@ -35,9 +35,6 @@ pub(super) fn handle(path: &str, bytes: &[u8], wire: &mut Wire) {
         }
     };
     let properties = message.properties.clone().unwrap_or_default();
-    let Some(reply_to) = properties.reply_to else {
-        return;
-    };
     let mut answer = if path == "$cbs" {
         put_token(&message, wire)
     } else {
@@ -47,7 +44,11 @@ pub(super) fn handle(path: &str, bytes: &[u8], wire: &mut Wire) {
         correlation_id: properties.message_id,
         ..Properties::default()
     });
-    wire.answers.entry(reply_to).or_default().push(encode(&answer));
+    wire.answer(Answer {
+        path: path.to_owned(),
+        reply_to: properties.reply_to,
+        bytes: encode(&answer),
+    });
 }
 
 fn answer(path: &str, message: AnyMessage, wire: &mut Wire) -> AnyMessage {

@@ -115,11 +115,10 @@ impl Session {
                     let (attach, deadline) = ((**attach).clone(), *deadline);
                     self.answer_attach(attach, Some(deadline), wire);
                 }
-                Purpose::Answer { address, waiting } => {
-                    waiting.extend(wire.answers.remove(address).unwrap_or_default());
+                Purpose::Answer { path, address } => {
                     while link.credit > 0
                         && self.peer_window > 0
-                        && let Some(bytes) = waiting.pop_front()
+                        && let Some(bytes) = wire.take_answer(path, address)
                     {
                         link.credit -= 1;
                         link.delivery_count = link.delivery_count.wrapping_add(1);
@@ -372,10 +371,7 @@ impl Session {
             let result = settle(&wire.broker, &path, &delivery.token, outcome);
             if !disposition.settled {
                 let state = match result {
-                    Ok(()) => disposition
-                        .state
-                        .clone()
-                        .unwrap_or(DeliveryState::Accepted(Accepted {})),
+                    Ok(()) => confirmation(disposition.state.as_ref()),
                     Err(refusal) => DeliveryState::Rejected(Rejected {
                         error: Some(error(&refusal)),
                     }),
@@ -503,6 +499,15 @@ fn outcome(state: &DeliveryState) -> Option<Outcome> {
         }
         DeliveryState::Received(_) => return None,
     })
+}
+
+/// What tells a receiver that its outcome holds: the same, but never an error, for that would mean that it does not.
+fn confirmation(state: Option<&DeliveryState>) -> DeliveryState {
+    match state {
+        Some(DeliveryState::Rejected(_)) => DeliveryState::Rejected(Rejected { error: None }),
+        Some(state) => state.clone(),
+        None => DeliveryState::Accepted(Accepted {}),
+    }
 }
 
 /// Sends a delivery in as many frames as it needs; says how many.

@@ -3,7 +3,7 @@
 use fe2o3_amqp_types::messaging::annotations::OwnedKey;
 use fe2o3_amqp_types::messaging::message::__private::{Deserializable, Serializable};
 use fe2o3_amqp_types::messaging::{
-    ApplicationProperties, Body, DeliveryAnnotations, Message, MessageAnnotations, MessageId,
+    ApplicationProperties, Body, DeliveryAnnotations, Header, Message, MessageAnnotations, MessageId,
 };
 use fe2o3_amqp_types::primitives::SimpleValue;
 use serde_amqp::Value;
@@ -74,8 +74,7 @@ impl Stored {
     /// The bytes for a receiver, with what Service Bus writes onto a message.
     pub(crate) fn outgoing(&self, placement: &Placement) -> Vec<u8> {
         let mut message = self.message.clone();
-        let header = message.header.get_or_insert_default();
-        header.delivery_count = self.delivery_count.saturating_sub(1);
+        let mut bytes = header(message.header.take(), self.delivery_count.saturating_sub(1));
         let annotations = message
             .message_annotations
             .get_or_insert_with(|| MessageAnnotations(OrderedMap::new()));
@@ -102,7 +101,8 @@ impl Stored {
                 .0
                 .insert(OwnedKey::from("x-opt-lock-token"), token);
         }
-        encode(&message)
+        bytes.extend(encode(&message));
+        bytes
     }
 
     /// Writes the properties that a settlement brings onto the message.
@@ -115,6 +115,23 @@ impl Stored {
             own.0.insert(key, value);
         }
     }
+}
+
+/// A header section with every field written out. The codec leaves out what is zero, and Microsoft's Python client then shows
+/// a delivery count of `None`.
+fn header(header: Option<Header>, delivery_count: u32) -> Vec<u8> {
+    let header = header.unwrap_or_default();
+    let mut fields = vec![5, if header.durable { 0x41 } else { 0x42 }, 0x50, header.priority.0];
+    match header.ttl {
+        Some(ttl) => fields.extend([0x70].into_iter().chain(ttl.to_be_bytes())),
+        None => fields.push(0x40),
+    }
+    // First acquirer: not said.
+    fields.push(0x40);
+    fields.extend([0x70].into_iter().chain(delivery_count.to_be_bytes()));
+    let mut section = vec![0x00, 0x53, 0x70, 0xc0, fields.len() as u8];
+    section.extend(fields);
+    section
 }
 
 /// The id that duplicate detection goes by.
