@@ -5,8 +5,7 @@ use fe2o3_amqp_types::messaging::TargetArchetype;
 use fe2o3_amqp_types::performatives::Attach;
 use serde_amqp::Value;
 use serde_amqp::described::Described;
-use serde_amqp::descriptor::Descriptor;
-use serde_amqp::primitives::{OrderedMap, Symbol};
+use serde_amqp::primitives::Symbol;
 
 use super::connection::Wire;
 use super::link::{Purpose, Receiving};
@@ -149,7 +148,8 @@ fn requests(attach: &Attach, path: String, target: Option<&str>) -> Purpose {
         Role::Sender => Purpose::Request { path },
         Role::Receiver => Purpose::Answer {
             path,
-            address: target.unwrap_or_default().to_owned(),
+            // Clients that give no address listen by the name of their link.
+            address: target.filter(|target| !target.is_empty()).unwrap_or(&attach.name).to_owned(),
         },
     }
 }
@@ -169,17 +169,18 @@ fn wanted_session(filter: &Value) -> Option<String> {
 
 /// Tells which session it is, and until when.
 fn echo_session(answer: &mut Attach, id: &str, until: i64) {
-    let described = Described {
-        descriptor: Descriptor::Name(Symbol::from(SESSION_FILTER)),
-        value: Value::String(id.to_owned()),
-    };
-    let mut filter = OrderedMap::new();
-    filter.insert(
-        Symbol::from(SESSION_FILTER),
-        Value::Described(Box::new(described)),
-    );
-    if let Some(source) = &mut answer.source {
-        source.filter = Some(filter);
+    let key = Symbol::from(SESSION_FILTER);
+    let filter = answer.source.as_mut().and_then(|source| source.filter.as_mut());
+    if let Some(filter) = filter {
+        // In the form in which it came: some clients describe the value, others do not.
+        let value = match filter.get(&key) {
+            Some(Value::Described(described)) => Value::Described(Box::new(Described {
+                descriptor: described.descriptor.clone(),
+                value: Value::String(id.to_owned()),
+            })),
+            _ => Value::String(id.to_owned()),
+        };
+        filter.insert(key, value);
     }
     answer.properties.get_or_insert_with(Fields::new).insert(
         Symbol::from("com.microsoft:locked-until-utc"),

@@ -4,8 +4,11 @@ use std::io;
 
 use bytes::{Buf, BufMut, BytesMut};
 use fe2o3_amqp_types::performatives::Performative;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_amqp::Value;
 use serde_amqp::de::Deserializer;
+use serde_amqp::described::Described;
+use serde_amqp::primitives::Symbol;
 use serde_amqp::read::IoReader;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -54,7 +57,37 @@ pub(crate) async fn read(
 
 /// Takes the performative off a frame; what is left is the payload.
 pub(crate) fn performative(body: &mut BytesMut) -> Result<Performative, serde_amqp::Error> {
-    Performative::deserialize(&mut Deserializer::new(IoReader::new(body.reader())))
+    let whole = body.clone();
+    read_one(body).or_else(|error| {
+        // Microsoft's JavaScript client writes strings where symbols belong, as keys of the properties of a dead letter.
+        *body = whole;
+        let value: Value = read_one(body)?;
+        let mended = serde_amqp::to_vec(&with_symbols(value))?;
+        serde_amqp::from_slice(&mended).map_err(|_| error)
+    })
+}
+
+fn read_one<T: serde::de::DeserializeOwned>(body: &mut BytesMut) -> Result<T, serde_amqp::Error> {
+    T::deserialize(&mut Deserializer::new(IoReader::new(body.reader())))
+}
+
+/// Makes symbols of all strings that are keys.
+fn with_symbols(value: Value) -> Value {
+    match value {
+        Value::Described(described) => Value::Described(Box::new(Described {
+            descriptor: described.descriptor,
+            value: with_symbols(described.value),
+        })),
+        Value::List(values) => Value::List(values.into_iter().map(with_symbols).collect()),
+        Value::Map(map) => {
+            let entries = map.into_iter().map(|(key, value)| match key {
+                Value::String(key) => (Value::Symbol(Symbol(key)), value),
+                key => (key, value),
+            });
+            Value::Map(entries.collect())
+        }
+        other => other,
+    }
 }
 
 /// Appends a frame.
