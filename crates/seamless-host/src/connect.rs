@@ -21,11 +21,13 @@ impl Host {
     }
 
     /// The engine for these live systems; refuses where a mapping cannot work.
-    pub(crate) fn engine(&self, live: &Live, accepted: bool) -> Result<Arc<Engine>> {
+    pub(crate) async fn engine(&self, live: &Live, accepted: bool) -> Result<Arc<Engine>> {
+        let gone = self.books.gone(live).await?;
         let mut syncs = Vec::new();
         for plan in self.plans.iter() {
-            refuse_what_cannot_work(plan, live)?;
-            syncs.push(self.spec(plan, live, accepted));
+            let plan = plan.without(&gone);
+            refuse_what_cannot_work(&plan, live)?;
+            syncs.push(self.spec(&plan, live, accepted));
         }
         self.narrow(&syncs);
         self.books.engine(syncs, self.systems.clone())
@@ -51,7 +53,7 @@ impl Host {
         for system in self.systems.keys() {
             live.extend(self.describe(system).await?);
         }
-        self.engine(&live, false)
+        self.engine(&live, false).await
     }
 
     /// After a lost store: links every pair of records that name each other, by sync. Writes nothing to the systems.

@@ -28,6 +28,7 @@ mod check;
 mod clock;
 mod config;
 mod connect;
+mod drift;
 mod golden;
 mod host;
 mod http;
