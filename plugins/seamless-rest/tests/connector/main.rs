@@ -10,5 +10,6 @@ mod sandbox_crm;
 mod shapes;
 mod support;
 mod traps;
+mod trial;
 mod webhooks;
 mod writing;
