@@ -162,6 +162,9 @@ pub(crate) enum Verb {
     Keys(Keys),
     /// Print the JSON Schema of tenant.toml.
     Schema,
+    /// Write the manifest of a REST system: try single operations, draft one, print its schema.
+    #[command(subcommand)]
+    Rest(crate::rest_cmd::RestVerb),
     Demo(crate::demo::DemoArgs),
     Sandbox(crate::sandbox_cmd::SandboxArgs),
 }

@@ -64,6 +64,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> anyhow::Result<Exit> {
             output.write(&format!("{}\n", serde_json::to_string_pretty(&config_schema())?))?;
             Ok(Exit::Done)
         }
+        Verb::Rest(verb) => crate::rest_cmd::run(verb, output).await,
         Verb::Demo(args) => crate::demo::run(args, output).await,
         Verb::Sandbox(args) => crate::sandbox_cmd::run(args, output).await,
     }
