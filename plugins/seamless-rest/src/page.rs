@@ -20,6 +20,10 @@ const SAME_PAGES_MAX: u8 = 2;
 /// Steps back because rows moved, in one list.
 const STEPS_BACK_MAX: u8 = 40;
 const TOKEN_BYTES_MAX: usize = 1024;
+/// Larger than any page.
+const SIZE_MAX: usize = 100_000;
+/// Rows and page numbers beyond this are nobody's.
+const COUNT_MAX: u64 = 1 << 53;
 
 /// Where a list stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -111,7 +115,23 @@ impl Walk {
 
     /// Reads a token. One that an older version wrote starts the list again: records may come twice, none is lost.
     pub(crate) fn resume(token: &PageToken) -> Option<Walk> {
-        serde_json::from_str(&token.0).ok()
+        let walk: Walk = serde_json::from_str(&token.0).ok()?;
+        walk.is_ours().then_some(walk)
+    }
+
+    /// Nothing in it is further than a list of ours gets: from a damaged store anything may come back.
+    fn is_ours(&self) -> bool {
+        let counted = match &self.at {
+            At::Count(count) => {
+                count.next.max(count.back).max(count.seen) <= COUNT_MAX && count.steps_back <= STEPS_BACK_MAX
+            }
+            _ => true,
+        };
+        counted
+            && self.pages <= PAGES_MAX
+            && (1..=SIZE_MAX).contains(&self.size)
+            && self.empties <= EMPTY_PAGES_MAX
+            && self.same <= SAME_PAGES_MAX
     }
 
     /// Writes the token.
