@@ -35,7 +35,9 @@ fn allowed(name: &str) -> (Vec<&'static str>, Vec<&'static str>) {
         "seamless-core" => (vec![], vec!["seamless-testkit"]),
         "seamless-http" | "seamless-sqlite" => (vec!["seamless-core"], vec!["seamless-testkit"]),
         "seamless-testkit" => (vec!["seamless-core"], vec![]),
-        "seamless-sandbox" => (vec![], vec![]),
+        "seamless-servicebus" => (vec!["seamless-core"], vec!["seamless-testkit", "seamless-emulator"]),
+        // Strangers' servers, as far as the host can tell.
+        "seamless-sandbox" | "seamless-emulator" => (vec![], vec![]),
         // The host opens the embedded store by itself; connectors are registered by whoever links it.
         "seamless-host" => (
             vec!["seamless-core", "seamless-sqlite"],
