@@ -19,7 +19,7 @@ use serde_amqp::primitives::Symbol;
 
 use crate::bus::Shared;
 use crate::connection::Connection;
-use crate::failure::{broken, condition, of_receive, of_receiver_attach, timed_out};
+use crate::failure::{broken, condition, needs_new_connection, of_receive, of_receiver_attach, timed_out};
 use crate::message::received;
 use crate::requests::{ANSWER_WAIT, Requests, map};
 
@@ -146,8 +146,11 @@ impl Lanes {
                 if ["com.microsoft:timeout", "com.microsoft:session-cannot-be-locked"]
                     .contains(&condition(&error).as_str()) =>
             {
-                return Ok(None);
+                return self.settle_down().await.map(|()| None);
             }
+            // A refusal whose reason the library lost, because the detach was there before it had looked at the attach. If it was more than
+            // "nothing there", the next attach says so.
+            Err(ReceiverAttachError::IllegalState) => return self.settle_down().await.map(|()| None),
             Err(error) => return Err(of_receiver_attach(&self.path, &error)),
         };
         let Some(id) = session_of(&receiver) else {
@@ -162,6 +165,23 @@ impl Lanes {
         };
         self.held.insert(id.clone(), lane);
         Ok(Some(id))
+    }
+
+    /// Waits until the library has done with a refused link. It may answer the broker's detach twice, and must not meet the next link, which
+    /// gets the same handle, with the second one (seen with fe2o3-amqp 0.18.4: it ends the session). An answer on another link comes behind it.
+    async fn settle_down(&mut self) -> Result<()> {
+        let nothing = map([
+            ("from-sequence-number", Value::Long(i64::MAX)),
+            ("message-count", Value::Int(1)),
+        ]);
+        let peeked = self
+            .management
+            .call("com.microsoft:peek-message", Vec::new(), nothing)
+            .await;
+        match peeked {
+            Err(error) if needs_new_connection(&error) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Asks every lane for messages, and takes what has come.

@@ -8,9 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use seamless_core::memory::MemoryStore;
 use seamless_core::pipeline::commit_with_receipt;
-use seamless_core::{
-    Bus, Clock, Delivery, ErrorKind, MessageId, Outgoing, Retry, Settlement, Timestamp,
-};
+use seamless_core::{Bus, Clock, Delivery, ErrorKind, MessageId, Outgoing, Retry, Settlement, Timestamp};
 use seamless_emulator::{Emulator, EntitySettings, Filter, Options, TopicSettings};
 use seamless_servicebus::{ConnectionString, ServiceBus, Settings};
 
@@ -152,7 +150,13 @@ async fn each_refusal_has_its_own_error() {
     let error = wrong_key.publish(vec![message(0)]).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Auth, "{error:?}");
     let shown = format!("{error:?} {error}");
-    let key = good.split("SharedAccessKey=").nth(1).unwrap().split(';').next().unwrap();
+    let key = good
+        .split("SharedAccessKey=")
+        .nth(1)
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap();
     assert!(!shown.contains(key), "{shown}");
 
     let bus = bus(&emulator);
@@ -168,7 +172,10 @@ async fn each_refusal_has_its_own_error() {
 
     emulator.set_disabled("tenant", true);
     let error = bus.publish(vec![message(0)]).await.unwrap_err();
-    assert!(error.is_transient() && error.to_string().contains("disabled"), "{error:?}");
+    assert!(
+        error.is_transient() && error.to_string().contains("disabled"),
+        "{error:?}"
+    );
     emulator.set_disabled("tenant", false);
     bus.publish(vec![message(0)]).await.unwrap();
 }
