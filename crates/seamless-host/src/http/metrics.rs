@@ -21,7 +21,11 @@ pub(super) async fn metrics(State(books): State<Arc<Books>>) -> (StatusCode, Str
 
 fn text(status: &Status) -> String {
     let mut page = Page(String::new());
-    page.family("seamless_events_total", "counter", "what happened since the host started");
+    page.family(
+        "seamless_events_total",
+        "counter",
+        "what happened since the host started",
+    );
     for (name, count) in &status.counters {
         page.line("seamless_events_total", &[("event", name)], *count);
     }
@@ -32,10 +36,18 @@ fn text(status: &Status) -> String {
     page.family("seamless_parked", "gauge", "records set aside for a person");
     for sync in &status.syncs {
         for (reason, count) in &sync.parked {
-            page.line("seamless_parked", &[("sync", &sync.name), ("reason", reason)], *count);
+            page.line(
+                "seamless_parked",
+                &[("sync", &sync.name), ("reason", reason)],
+                *count,
+            );
         }
     }
-    page.family("seamless_fields_held", "gauge", "pairs with fields that wait alone");
+    page.family(
+        "seamless_fields_held",
+        "gauge",
+        "pairs with fields that wait alone",
+    );
     for sync in &status.syncs {
         page.line("seamless_fields_held", &[("sync", &sync.name)], sync.fields_held);
     }
@@ -54,11 +66,19 @@ fn text(status: &Status) -> String {
     }
     page.family("seamless_open_intents", "gauge", "writes without an answer yet");
     page.line("seamless_open_intents", &[], status.open_intents);
-    page.family("seamless_budget_used", "gauge", "calls of everybody within the system's window");
+    page.family(
+        "seamless_budget_used",
+        "gauge",
+        "calls of everybody within the system's window",
+    );
     for (system, usage) in &status.budgets {
         page.line("seamless_budget_used", &[("system", system)], usage.used);
     }
-    page.family("seamless_budget_limit", "gauge", "calls that the system allows within its window");
+    page.family(
+        "seamless_budget_limit",
+        "gauge",
+        "calls that the system allows within its window",
+    );
     for (system, usage) in &status.budgets {
         page.line("seamless_budget_limit", &[("system", system)], usage.limit);
     }
@@ -90,7 +110,9 @@ impl Page {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -119,6 +141,9 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in {text}");
         }
-        assert!(text.lines().all(|line| line.starts_with('#') || line.split(' ').count() == 2));
+        assert!(
+            text.lines()
+                .all(|line| line.starts_with('#') || line.split(' ').count() == 2)
+        );
     }
 }
