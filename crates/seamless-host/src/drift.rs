@@ -18,16 +18,18 @@ impl SyncPlan {
     /// The plan without the fields that are gone. One that records are recognised by cannot be missed: then the plan stays, and the start is refused.
     pub(crate) fn without(&self, gone: &Gone) -> SyncPlan {
         let mut plan = self.clone();
-        for side in Side::BOTH {
-            let paused = self.paused(side, gone);
-            let matched = |name: &String| {
-                let mut fields = self.model.match_rules.iter().flat_map(|rule| &rule.fields);
-                fields.any(|field| field.field == *name)
-            };
-            if !paused.iter().any(matched) {
-                plan.mappings[side.index()]
-                    .fields
-                    .retain(|name, _| !paused.contains(name));
+        let paused: BTreeSet<String> = Side::BOTH
+            .into_iter()
+            .flat_map(|side| self.paused(side, gone))
+            .collect();
+        let matched = |name: &String| {
+            let mut fields = self.model.match_rules.iter().flat_map(|rule| &rule.fields);
+            fields.any(|field| field.field == *name)
+        };
+        if !paused.iter().any(matched) {
+            // On both sides: an edit made meanwhile is then no part of what has been looked at, and is found when the field is back.
+            for mapping in &mut plan.mappings {
+                mapping.fields.retain(|name, _| !paused.contains(name));
             }
         }
         plan
