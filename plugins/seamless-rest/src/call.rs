@@ -166,7 +166,7 @@ impl List {
             } else {
                 time
             };
-            format.write(time, entity.offset())
+            format.write(time, &entity.zone())
         };
         let moment = |since: &Since, time: Timestamp| match &since.template {
             Some(template) => fill(template, &|name| (name == "since").then(|| written(time))),

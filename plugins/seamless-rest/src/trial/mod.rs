@@ -325,8 +325,11 @@ impl Trial {
                 records.len()
             ));
         }
-        let offset = i64::from(spec.offset().seconds()) * 1_000_000;
-        let is_midnight = |stamp: &i64| (stamp + offset) % 86_400_000_000 == 0;
+        let zone = spec.zone();
+        let is_midnight = |stamp: &i64| {
+            let local = jiff::Timestamp::from_microsecond(*stamp).map(|at| zone.to_datetime(at).time());
+            local.is_ok_and(|time| time == jiff::civil::Time::midnight())
+        };
         if stamps.len() > 1 && stamps.iter().all(is_midnight) && spec.stamp_format.unit().as_secs() < 86_400 {
             self.warnings.push(format!(
                 "'{path}' is midnight in every record: if the system keeps no time of day, write stamp_format = \"date\" or granularity_ms = 86400000"

@@ -468,6 +468,20 @@ fn every_mistake_names_file_line_key_and_a_way_out() {
             "need a [webhook] table",
         ),
         (
+            "modified = 'updated_at'",
+            "modified = 'updated_at'\nstamp_zone = 'Europe/Berln'",
+            13,
+            "entities.accounts.stamp_zone",
+            "write its name like Europe/Berlin",
+        ),
+        (
+            "kind = 'bearer'",
+            "kind = 'bearer'\nmethod = 'GET'",
+            7,
+            "auth.method",
+            "only goes with kind = \"login\"",
+        ),
+        (
             "[errors]\n",
             "[webhook]\nheader = 'X'\n[errors]\n",
             9,
