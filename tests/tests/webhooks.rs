@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -25,9 +25,9 @@ fn send(address: SocketAddr, request: &[u8]) -> (u16, String) {
         .set_read_timeout(Some(Duration::from_secs(15)))
         .expect("a timeout can be set");
     // A server that refuses may close before everything is sent.
-    let _ = stream.write_all(request);
+    drop(stream.write_all(request));
     let mut answer = String::new();
-    let _ = stream.read_to_string(&mut answer);
+    drop(stream.read_to_string(&mut answer));
     let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
     (status.unwrap_or(0), answer)
 }
@@ -55,14 +55,13 @@ fn signed(body: &str) -> String {
 }
 
 fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !is_so() {
-        assert!(
-            started.elapsed() < Duration::from_secs(20),
-            "{what} did not happen"
-        );
+    for _ in 0..400 {
+        if is_so() {
+            return;
+        }
         std::thread::sleep(Duration::from_millis(50));
     }
+    panic!("{what} did not happen");
 }
 
 #[test]

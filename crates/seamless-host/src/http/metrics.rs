@@ -1,6 +1,5 @@
 //! `/metrics`, in the text format of Prometheus. Counts and names of the configuration, no record content.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -91,8 +90,7 @@ struct Page(String);
 
 impl Page {
     fn family(&mut self, name: &str, kind: &str, help: &str) {
-        // Writing to a text cannot fail.
-        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        self.0 += &format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
 
     fn line(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
@@ -105,7 +103,7 @@ impl Page {
         } else {
             format!("{{{}}}", labels.join(","))
         };
-        let _ = writeln!(self.0, "{name}{labels} {value}");
+        self.0 += &format!("{name}{labels} {value}\n");
     }
 }
 
