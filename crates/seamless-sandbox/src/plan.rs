@@ -108,6 +108,10 @@ pub(crate) fn decide(w: &mut World, system: System, req: &Req, write: bool, endp
         plan.twists.foreign = true;
         plan.fault = Some("foreign_next_page");
     }
+    if w.strike(&call, |f| &mut f.ignored_filter).is_some() {
+        plan.twists.unfiltered = true;
+        plan.fault = Some("ignored_filter");
+    }
     plan
 }
 

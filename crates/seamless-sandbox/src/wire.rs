@@ -90,6 +90,7 @@ impl Reply {
 pub(crate) struct Twists {
     pub(crate) endless: bool,
     pub(crate) foreign: bool,
+    pub(crate) unfiltered: bool,
 }
 
 pub(crate) fn wire(reply: Reply, now: i64) -> Response {

@@ -42,6 +42,18 @@ async fn a_lost_answer_has_been_applied() {
 }
 
 #[tokio::test]
+async fn an_ignored_filter_finds_everything() {
+    let b = Bench::clean().await;
+    assert_eq!(named(&b, "Nobody").await, 0);
+    b.sandbox.set_faults(Faults {
+        ignored_filter: Fault::next(1),
+        ..Faults::default()
+    });
+    assert!(named(&b, "Nobody").await > 1);
+    assert_eq!(named(&b, "Nobody").await, 0, "only the next one was");
+}
+
+#[tokio::test]
 async fn a_ghost_write_comes_later() {
     let b = Bench::clean().await;
     b.sandbox.set_faults(Faults {

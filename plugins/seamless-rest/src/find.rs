@@ -1,10 +1,10 @@
 //! Finding: records by the value of a field, and records with later ids. Answers are compared again: servers ignore filters
 //! that they do not know, and return everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join_all;
-use seamless_core::{Error, ErrorKind, Lookup, NativeRecord, RecordId, Result, Value, lookup};
+use seamless_core::{Error, ErrorKind, ListRequest, Lookup, NativeRecord, RecordId, Result, Value, lookup};
 use serde_json::Value as Json;
 
 use crate::connector::Connector;
@@ -16,6 +16,8 @@ use crate::rows::{Native, Rows, WRONG_ROWS_MAX};
 const FOUND_MAX: usize = 50;
 /// Records returned for one `AboveId`.
 const ABOVE_MAX: usize = 1_000;
+/// Stubs without the searched field that are read in full for one search; more of them mean that the filter was ignored.
+const STUBS_MAX: usize = 200;
 /// Rows read for one search before it is called too wide.
 const SEARCH_ROWS_MAX: usize = 20_000;
 
@@ -50,6 +52,9 @@ impl Connector {
             );
             return Err(self.named(native, Error::config(message)));
         }
+        if find.scan {
+            return self.scan(native, find, &by_field, found).await;
+        }
         let batches = by_field.iter().flat_map(|(field, wanted)| {
             wanted
                 .chunks(find.values_max)
@@ -72,11 +77,11 @@ impl Connector {
     ) -> Result<Vec<(usize, NativeRecord)>> {
         let values: Vec<Json> = wanted.iter().map(|(_, value)| value.to_json()).collect();
         let call = find
-            .call(field, &values)
+            .call(field, &values, self.manifest.system.format)
             .map_err(|error| self.named(native, error))?;
         let rows = Rows {
             call,
-            items: &find.items,
+            place: find.place(),
             paging: &find.page,
         };
         let mut walk = Walk::start(&find.page, self.manifest.limits.page_size);
@@ -85,9 +90,13 @@ impl Connector {
             let page = self.rows_page(native, &rows, walk).await?;
             read += page.rows.len();
             for record in self.records(native, &page.rows)? {
-                let held = lookup(&record.fields, field)
-                    .and_then(Value::to_plain)
-                    .unwrap_or_default();
+                let held = lookup(&record.fields, field);
+                // A stub without the field says nothing yet: the whole record will.
+                if find.stubs && held.is_none() && found.len() < STUBS_MAX {
+                    found.extend(wanted.first().map(|(index, _)| (*index, record)));
+                    continue;
+                }
+                let held = held.and_then(Value::to_plain).unwrap_or_default();
                 let mut matches = wanted.iter().filter(|(_, value)| equal(&held, value)).peekable();
                 wrong += usize::from(matches.peek().is_none());
                 found.extend(matches.map(|(index, _)| (*index, record.clone())));
@@ -119,6 +128,55 @@ impl Connector {
             self.unstub(native, field, wanted, found).await
         } else {
             Ok(found)
+        }
+    }
+
+    /// Reads the whole list and compares here: for servers that cannot search.
+    async fn scan(
+        &self,
+        native: Native<'_>,
+        find: &Find,
+        by_field: &BTreeMap<&str, Vec<(usize, &Value)>>,
+        mut found: Vec<Vec<NativeRecord>>,
+    ) -> Result<Vec<Vec<NativeRecord>>> {
+        let mut request = ListRequest {
+            entity: native.name.to_owned(),
+            since: None,
+            after: None,
+            limit: self.manifest.limits.page_size,
+        };
+        let mut read = 0;
+        let mut seen = BTreeSet::new();
+        loop {
+            let page = self.list(&request).await?;
+            read += page.records.len();
+            // Pages that overlap bring a record twice.
+            for record in page
+                .records
+                .into_iter()
+                .filter(|record| seen.insert(record.id.clone()))
+            {
+                for (field, wanted) in by_field {
+                    let held = lookup(&record.fields, field)
+                        .and_then(Value::to_plain)
+                        .unwrap_or_default();
+                    for (index, _) in wanted.iter().filter(|(_, value)| equal(&held, value)) {
+                        if found[*index].len() < FOUND_MAX {
+                            found[*index].push(record.clone());
+                        }
+                    }
+                }
+            }
+            match page.next {
+                Some(next) if read < find.rows_max.unwrap_or(SEARCH_ROWS_MAX) => request.after = Some(next),
+                Some(_) => {
+                    let message = format!(
+                        "more than {read} records would have to be read for one search, because the system cannot search; raise find.rows_max"
+                    );
+                    return Err(self.named(native, Error::new(ErrorKind::Limit, message)));
+                }
+                None => return Ok(found),
+            }
         }
     }
 
@@ -164,8 +222,10 @@ impl Connector {
         };
         let floor_number = number(floor)?;
         let rows = Rows {
-            call: above.call(floor.as_str()),
-            items: &above.items,
+            call: above
+                .call(floor.as_str())
+                .map_err(|error| self.named(native, error))?,
+            place: above.place(),
             paging: &above.page,
         };
         let mut walk = Walk::start(&above.page, self.manifest.limits.page_size);

@@ -1,11 +1,11 @@
 //! Checking a mapping against a live system before the first write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::options::{clip, label_of, plain};
-use super::{FieldMapping, OptionMap, SideMapping};
+use super::{FieldMapping, OptionMap, SideMapping, path, template};
 use crate::contract::{EntityInfo, FieldInfo, OptionInfo};
 
 /// How bad it is.
@@ -45,20 +45,15 @@ impl SideMapping {
             report.cross_reference(xref, live);
         }
         for (name, field) in &self.fields {
-            match find(live, &field.native) {
-                Some(info) => report.field(name, field, info),
-                None if live
-                    .fields
-                    .iter()
-                    .any(|info| is_inside(&field.native, &info.name)) => {}
-                None => {
-                    let sentence = format!(
-                        "{} has no field {}{}",
-                        self.entity,
-                        field.native,
-                        suggestion(&field.native, live)
-                    );
-                    report.add(name, Severity::Error, sentence);
+            for path in template::paths(&field.native) {
+                match find(live, path) {
+                    Some(info) => report.field(name, field, info),
+                    None if live.fields.iter().any(|info| is_inside(path, &info.name)) => {}
+                    None => {
+                        let hint = suggestion(path, live);
+                        let sentence = format!("{} has no field {path}{hint}", self.entity);
+                        report.add(name, Severity::Error, sentence);
+                    }
                 }
             }
         }
@@ -66,6 +61,12 @@ impl SideMapping {
             report.required(info, &self.fields);
         }
         report.problems
+    }
+
+    /// Every native field that is read or written, the cross-reference among them.
+    pub fn native_paths(&self) -> BTreeSet<String> {
+        let mapped = self.fields.values().flat_map(|field| template::paths(&field.native));
+        mapped.map(path::field_of).chain(self.xref.as_deref()).map(str::to_owned).collect()
     }
 
     /// The mapping with every text limit as short as the live system's own.
@@ -258,11 +259,11 @@ fn find<'a>(live: &'a EntityInfo, native: &str) -> Option<&'a FieldInfo> {
     live.fields.iter().find(|info| info.name == native)
 }
 
-/// `address.city` lives inside an object field `address` that the system does not describe further.
+/// `address.city` lives inside an object field `address`, `phones[0]` in a list `phones`, that the system does not describe further.
 fn is_inside(native: &str, object: &str) -> bool {
     native
         .strip_prefix(object)
-        .is_some_and(|rest| rest.starts_with('.'))
+        .is_some_and(|rest| rest.starts_with(['.', '[']))
 }
 
 /// Some systems say 0 for fields that have no length.

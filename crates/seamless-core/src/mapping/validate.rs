@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::options::plain;
-use super::{FieldKind, FieldMapping, OptionMap, SideMapping};
+use super::{FieldKind, FieldMapping, OptionMap, SideMapping, path, template};
 use crate::value::Value;
 
 impl SideMapping {
@@ -66,6 +66,18 @@ impl FieldMapping {
         };
         let text = self.is_text();
         refuse(self.native.trim().is_empty(), "it names no native field");
+        refuse(
+            self.writable && template::is_template(&self.native),
+            "its native path is a template, which cannot be written: set writable = false",
+        );
+        refuse(
+            template::paths(&self.native).contains(&""),
+            "its template names a field without a name: {}",
+        );
+        refuse(
+            template::paths(&self.native).into_iter().any(path::is_too_far),
+            "it names a position beyond 99 of a list; lists that long are no fields",
+        );
         refuse(
             !text && !self.transforms.is_empty(),
             "transforms apply to text kept as text only",

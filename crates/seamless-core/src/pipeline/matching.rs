@@ -1,8 +1,7 @@
 //! Who is who (R9). Pure.
 
-use super::spec::{MatchRule, Normaliser};
+use super::spec::MatchRule;
 use crate::mapping::Observed;
-use crate::value::Value;
 
 /// A record that a rule found.
 #[derive(Clone, Debug)]
@@ -65,74 +64,6 @@ pub fn key_of(rule: &MatchRule, record: &Observed) -> Option<Vec<String>> {
         .collect()
 }
 
-impl Normaliser {
-    /// The normalised text; `None` when nothing is left.
-    pub fn apply(self, value: &Value) -> Option<String> {
-        let text = value.to_plain()?;
-        let normalised = match self {
-            Normaliser::Exact => text,
-            Normaliser::Text => words(&text.to_lowercase()).join(" "),
-            Normaliser::Email => text.trim().to_lowercase(),
-            Normaliser::Phone => text.chars().filter(char::is_ascii_digit).collect(),
-            Normaliser::Domain => domain(&text),
-            Normaliser::Name => name(&text),
-        };
-        (!normalised.is_empty()).then_some(normalised)
-    }
-}
-
-fn words(text: &str) -> Vec<&str> {
-    text.split_whitespace().collect()
-}
-
-fn domain(text: &str) -> String {
-    let lower = text.trim().to_lowercase();
-    let host = lower.rsplit_once('@').map_or(lower.as_str(), |(_, host)| host);
-    let host = host.split_once("://").map_or(host, |(_, rest)| rest);
-    let host = host.split(['/', '?', '#', ':']).next().unwrap_or_default();
-    host.strip_prefix("www.").unwrap_or(host).to_owned()
-}
-
-/// Legal forms say nothing about identity: "Contoso Ltd." and "Contoso Limited" are one company.
-const LEGAL_FORMS: [&str; 17] = [
-    "ag",
-    "bv",
-    "co",
-    "corp",
-    "corporation",
-    "gmbh",
-    "inc",
-    "incorporated",
-    "kg",
-    "limited",
-    "llc",
-    "llp",
-    "ltd",
-    "plc",
-    "sa",
-    "sarl",
-    "srl",
-];
-
-fn name(text: &str) -> String {
-    let lower: String = text
-        .to_lowercase()
-        .chars()
-        .map(|c| if c.is_alphanumeric() { c } else { ' ' })
-        .collect();
-    let all = words(&lower);
-    let kept: Vec<&str> = all
-        .iter()
-        .copied()
-        .filter(|word| !LEGAL_FORMS.contains(word))
-        .collect();
-    if kept.is_empty() {
-        all.join(" ")
-    } else {
-        kept.join(" ")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,32 +108,6 @@ mod tests {
         ];
         for (index, (there, twins, expected)) in cases.into_iter().enumerate() {
             assert_eq!(judge(&there, &twins), expected, "case {index}");
-        }
-    }
-
-    #[test]
-    fn normalisers() {
-        let cases = [
-            (Normaliser::Text, "  Big   Co ", Some("big co")),
-            (Normaliser::Email, " A@B.com ", Some("a@b.com")),
-            (Normaliser::Phone, "+49 (0) 30/123", Some("49030123")),
-            (Normaliser::Phone, "ext.", None),
-            (
-                Normaliser::Domain,
-                "https://www.Contoso.com/x",
-                Some("contoso.com"),
-            ),
-            (Normaliser::Domain, "me@contoso.com", Some("contoso.com")),
-            (Normaliser::Name, "Contoso, Ltd.", Some("contoso")),
-            (Normaliser::Name, "Co", Some("co")),
-            (Normaliser::Text, "   ", None),
-        ];
-        for (normaliser, text, expected) in cases {
-            assert_eq!(
-                normaliser.apply(&Value::from(text)).as_deref(),
-                expected,
-                "{text}"
-            );
         }
     }
 }

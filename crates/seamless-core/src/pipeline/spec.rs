@@ -166,13 +166,13 @@ pub enum Normaliser {
     /// Trimmed, lower case, inner white space collapsed.
     #[default]
     Text,
-    /// Trimmed, lower case.
+    /// The bare address, lower case, host names as people write them. Plus-tags stay.
     Email,
-    /// Digits only.
+    /// Digits, an extension's among them; none for placeholders and short codes.
     Phone,
-    /// Host name of a URL or e-mail address, without `www.`.
+    /// Host name of a URL or e-mail address, without `www.`, as people write it.
     Domain,
-    /// A company or person name: as text, without punctuation and legal forms (`Ltd`, `GmbH`, `Inc` …).
+    /// A company or person name: words without accents, punctuation and legal forms (`Ltd`, `GmbH`, `Inc` …).
     Name,
     /// To the letter.
     Exact,
@@ -254,14 +254,6 @@ impl ScopeRule {
 pub const FIRST_MERGE_OVERWRITES_MAX: u64 = 20;
 
 impl SyncSpec {
-    /// Whether some conflicts wait for a person.
-    pub fn asks(&self) -> bool {
-        self.model
-            .fields
-            .values()
-            .any(|field| field.policy == Policy::Ask)
-    }
-
     /// A side.
     pub fn side(&self, side: Side) -> &SideSpec {
         &self.sides[side.index()]

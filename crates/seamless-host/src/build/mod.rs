@@ -88,10 +88,20 @@ impl SyncPlan {
     pub(crate) fn used_mapping(&self, side: Side, live: &EntityInfo) -> SideMapping {
         let mut mapping = self.live_mapping(side, live);
         for (name, field) in &mut mapping.fields {
-            let own = self.model.fields.get(name).and_then(|spec| spec.direction);
-            field.writable &= own.unwrap_or(self.direction).flows_from(side.other());
+            field.writable &= self.flows(name, side.other());
         }
         mapping
+    }
+
+    /// Whether changes of a field made on `from` reach the other side.
+    pub(crate) fn flows(&self, field: &str, from: Side) -> bool {
+        let own = self.model.fields.get(field).and_then(|spec| spec.direction);
+        own.unwrap_or(self.direction).flows_from(from)
+    }
+
+    /// Which records of a side take part.
+    pub(crate) fn scope(&self, side: Side) -> &[ScopeRule] {
+        &self.scope[side.index()]
     }
 
     /// How data flows, for people.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use seamless_core::mapping::{FieldKind, FieldMapping, SideMapping};
-use seamless_core::pipeline::{Direction, EntityModel, FieldSpec, Policy, ReferenceSpec};
+use seamless_core::pipeline::{Direction, EntityModel, FieldSpec, Outside, Policy, ReferenceSpec};
 use seamless_core::{
     EntityName, OpenContext, PluginInfo, Registry, Side, Source, SourcePlugin, SystemId, Target,
     TargetPlugin, Value,
@@ -253,6 +253,150 @@ fn mistakes_are_shown_with_line_key_and_suggestion() {
             parts.iter().all(|part| error.message().contains(part)) && !error.to_string().contains("hunter2");
         if !placed || !told || error.kind != seamless_core::ErrorKind::Config {
             wrong.push(format!("{to} (line {line}, {parts:?}): {error:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// An entity that neither the program nor a connector knows.
+const ASSETS: &str = r#"
+[entities.asset]
+identity = ["name"]
+match = [{ fields = [{ field = "serial", normalise = "exact" }] }]
+[entities.asset.fields]
+name = {}
+serial = {}
+bought_on = { kind = "date" }
+price = { kind = "decimal" }
+account = { reference = "account", reference_required = true, outside = "skip" }
+parent = { reference = "asset" }
+[syncs.asset]
+between = ["crm", "autotask"]
+native = { crm = "devices", autotask = "ConfigurationItems" }
+xref = { crm = "autotask_id", autotask = "udf.CRM ID" }
+[syncs.asset.map.crm]
+name = "label"
+serial = "serial"
+bought_on = "bought.on"
+price = "price"
+account = "company"
+parent = "parent"
+[syncs.asset.map.autotask]
+name = { native = "referenceTitle", max_length = 100, required = true, default_from = ["serial"] }
+serial = "serialNumber"
+bought_on = { native = "installDate", default_from = ["today"], not_after = "bought_on" }
+price = "hourlyCost"
+account = { native = "companyID", native_kind = "int" }
+parent = { native = "parentConfigurationItemID", native_kind = "int" }
+[syncs.asset.policy]
+price = "newest"
+name = "ask"
+"#;
+
+/// Connectors that know accounts and contacts only, as a real one does.
+fn read_with_assets(text: &str) -> Result<Vec<SyncPlan>> {
+    let mut plugins = plugins();
+    plugins.defaults = |_, entity| {
+        let field = |name: &str| match name {
+            "kind" => FieldMapping::new(name, FieldKind::Choice),
+            _ => FieldMapping::text(name),
+        };
+        (entity.as_str() != "asset").then(|| SideMapping {
+            entity: format!("{entity}s"),
+            xref: None,
+            fields: ["name", "phone", "address.postal_code", "kind"]
+                .map(|name| (name.to_owned(), field(name)))
+                .into(),
+        })
+    };
+    let config = Config::parse(text, Path::new("conf/tenant.toml"))?;
+    plan_syncs(&config, &plugins)
+}
+
+#[test]
+fn an_entity_of_the_tenants_own_is_a_sync_like_any_other() {
+    let plans = read_with_assets(&format!("{GOOD}{ASSETS}")).unwrap();
+    let names: Vec<&str> = plans.iter().map(|plan| plan.id.as_str()).collect();
+    assert_eq!(names, ["account", "asset"], "parents first");
+    let asset = &plans[1];
+    assert_eq!(asset.model.identity, ["name"]);
+    assert_eq!(asset.model.match_rules[0].name, "serial");
+    assert_eq!(asset.model.fields["price"].policy, Policy::Newest);
+    assert_eq!(asset.model.fields["name"].policy, Policy::Ask);
+    let account = asset.model.fields["account"].reference.as_ref().unwrap();
+    assert_eq!(
+        (account.entity.as_str(), account.required, account.outside),
+        ("account", true, Outside::Skip)
+    );
+    let [crm, autotask] = &asset.mappings;
+    assert_eq!(
+        (crm.entity.as_str(), autotask.entity.as_str()),
+        ("devices", "ConfigurationItems")
+    );
+    assert_eq!(
+        (crm.xref.as_deref(), autotask.xref.as_deref()),
+        (Some("autotask_id"), Some("udf.CRM ID"))
+    );
+    assert_eq!(
+        crm.fields["price"].kind,
+        FieldKind::Decimal,
+        "by the entity's declaration"
+    );
+    assert_eq!(autotask.fields["bought_on"].kind, FieldKind::Date);
+    assert_eq!(autotask.fields["account"].kind, FieldKind::Reference);
+    assert_eq!(autotask.fields["name"].default_from, ["serial"]);
+    assert_eq!(
+        plans[0].mappings[0].entity, "accounts",
+        "as the connector calls it"
+    );
+}
+
+#[test]
+fn a_native_entity_can_be_another_one() {
+    let text = GOOD.replacen(
+        "[syncs.account.xref]",
+        "[syncs.account.native]\ncrm = \"organisations\"\n[syncs.account.xref]",
+        1,
+    );
+    let (_, plans) = read(&text).unwrap();
+    assert_eq!(plans[0].mappings[1].entity, "organisations");
+    assert_eq!(plans[0].mappings[0].entity, "accounts");
+}
+
+#[test]
+fn mistakes_in_own_entities_are_shown_with_line_and_suggestion() {
+    let lines = GOOD.lines().count();
+    // What is replaced by what; the line of the mistake within ASSETS; parts of the message.
+    #[rustfmt::skip]
+    let cases: &[(&str, &str, usize, &[&str])] = &[
+        ("entities.asset", "entities.\"My Asset\"", 2, &["is no name for an entity"]),
+        ("[entities.asset]\n", "[entities.account]\nfields = { x = {} }\n[entities.asset]\n", 2, &["is there already", "[syncs.account.fields]"]),
+        ("identity = [\"name\"]", "identity = [\"nam\"]", 3, &["asset has no field 'nam'", "did you mean 'name'?"]),
+        ("field = \"serial\", norm", "field = \"seriel\", norm", 4, &["did you mean 'serial'?"]),
+        ("match = [{ fields = [{ field = \"serial\", normalise = \"exact\" }] }]", "match = [{ fields = [] }]", 4, &["would match everything"]),
+        ("kind = \"date\"", "kind = \"dat\"", 8, &["'dat' is no value", "did you mean 'date'?"]),
+        ("bought_on = { kind = \"date\" }", "bought_on = { knd = \"date\" }", 8, &["unknown key 'knd'", "did you mean 'kind'?"]),
+        ("price = { kind = \"decimal\" }", "price = { from = \"crm\" }", 9, &["an entity knows no systems", "[syncs.<name>.fields]"]),
+        ("price = { kind = \"decimal\" }", "price = { outside = \"skip\" }", 9, &["price is no reference"]),
+        ("price = { kind = \"decimal\" }", "price = { kind = \"reference\" }", 9, &["say to which entity"]),
+        ("reference = \"account\"", "reference = \"acount\"", 10, &["no entity 'acount'", "did you mean 'account'?"]),
+        ("outside = \"skip\"", "outside = \"skp\"", 10, &["did you mean 'skip'?"]),
+        ("syncs.asset", "syncs.aset", 12, &["no entity 'aset'", "did you mean 'asset'?", "[entities.aset]"]),
+        ("native = { crm = \"devices\", ", "native = { ", 12, &["crm has no mapping for asset", "[syncs.asset.native] crm ="]),
+        ("native = { crm", "native = { cmr", 14, &["did you mean 'crm'?"]),
+        ("crm = \"devices\"", "crm = \" \"", 14, &["needs a name in crm"]),
+        ("default_from = [\"serial\"]", "default_from = [\"serail\"]", 24, &["asset has no field 'serail'", "did you mean 'serial'?"]),
+        ("default_from = [\"serial\"]", "default_from = [\"account\"]", 24, &["account is a reference"]),
+        ("not_after = \"bought_on\"", "not_after = \"bought\"", 26, &["did you mean 'bought_on'?"]),
+        ("price = \"newest\"", "price = \"newst\"", 31, &["did you mean 'newest'?"]),
+    ];
+    let mut wrong = Vec::new();
+    for (from, to, line, parts) in cases {
+        assert!(ASSETS.contains(from), "{from}");
+        let error = read_with_assets(&format!("{GOOD}{}", ASSETS.replace(from, to))).expect_err(to);
+        let placed = error.context("line") == Some((lines + line).to_string().as_str());
+        if !placed || !parts.iter().all(|part| error.message().contains(part)) {
+            wrong.push(format!("{to} (line {}, {parts:?}): {error:?}", lines + line));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

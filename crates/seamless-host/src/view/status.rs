@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use seamless_core::pipeline::{Cursor, Parked, Rows, WriteBack, cursor_row};
-use seamless_core::{Result, RowKey, Side, Table};
+use seamless_core::{Result, RowKey, Side, Table, Usage};
 use serde::{Deserialize, Serialize};
 
 use super::{count_up, is_waiting, plain_text, stamp_text};
@@ -35,6 +35,9 @@ pub struct Status {
     /// What happened since the running host started.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub counters: BTreeMap<String, u64>,
+    /// Call budgets of the systems that have one, as a running host knows them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub budgets: BTreeMap<String, Usage>,
     /// What keeps workers of the running host from working.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub troubles: BTreeMap<String, String>,
@@ -55,6 +58,9 @@ pub struct SyncStatus {
     pub parked: BTreeMap<String, u64>,
     /// Records that wait for their parents.
     pub waiting: u64,
+    /// Pairs with fields that wait alone.
+    #[serde(default)]
+    pub fields_held: u64,
     /// Records left out on purpose, by reason: outside the scope, or set aside for good.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub left_out: BTreeMap<String, u64>,
@@ -96,7 +102,9 @@ const DEAD_LETTERS_MAX: usize = 10_000;
 impl Status {
     /// Whether a person has to do something.
     pub fn needs_attention(&self) -> bool {
-        let in_sync = |sync: &SyncStatus| !sync.parked.is_empty() || !sync.write_backs_parked.is_empty();
+        let in_sync = |sync: &SyncStatus| {
+            !sync.parked.is_empty() || !sync.write_backs_parked.is_empty() || sync.fields_held > 0
+        };
         self.syncs.iter().any(in_sync) || self.queues.values().any(|queue| !queue.dead_letters.is_empty())
     }
 
@@ -157,6 +165,11 @@ impl Books {
             }
         }
         if let Some(engine) = working {
+            for (name, system) in &engine.systems {
+                status
+                    .budgets
+                    .extend(system.source.usage().map(|usage| (name.to_string(), usage)));
+            }
             status.counters = engine
                 .counters
                 .all()
@@ -174,6 +187,7 @@ impl Books {
             entity: plan.model.name.to_string(),
             flow: plan.flow(),
             linked: self.store.count(Table::Pair, &format!("{sync}/")).await?,
+            fields_held: self.store.count(Table::Held, &format!("{sync}/")).await?,
             ..SyncStatus::default()
         };
         let overwrites = self

@@ -166,14 +166,11 @@ fn route(w: &mut World, req: &Req, parts: &[&str], twists: &Twists) -> Reply {
         // Contacts are child records: their own collection has no write address at all.
         ([], "POST" | "PATCH" | "PUT") if entity == Entity::Contact => no_route(),
         ([], _) => no_method(method),
-        (["query"], "GET" | "POST") => run_query(w, req, |w, body| {
-            query::first_page(w, entity, body, req, twists.endless, twists.foreign)
-        }),
-        (["query", "next"], "GET" | "POST") => query::wrong_method(req).unwrap_or_else(|| {
-            run_query(w, req, |w, body| {
-                query::next_page(w, entity, body, req, twists.endless, twists.foreign)
-            })
-        }),
+        (["query"], "GET" | "POST") => {
+            run_query(w, req, |w, body| query::first_page(w, entity, body, req, twists))
+        }
+        (["query", "next"], "GET" | "POST") => query::wrong_method(req)
+            .unwrap_or_else(|| run_query(w, req, |w, body| query::next_page(w, entity, body, req, twists))),
         (["query", "count"], "GET" | "POST") => run_query(w, req, |w, body| query::count(w, entity, body)),
         (["query", ..], _) => no_method(method),
         (["entityinformation"], "GET") => meta::entity(w, entity),

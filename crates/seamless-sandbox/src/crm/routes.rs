@@ -46,7 +46,7 @@ pub(crate) fn call(w: &mut World, req: &Req, twists: &Twists) -> Reply {
             Err(_) => error(400, "bad_json", "the body is not valid JSON"),
         },
         (["search"], "POST") => match body() {
-            Ok(body) => read::search(w, entity, &body),
+            Ok(body) => read::search(w, entity, &body, twists.unfiltered),
             Err(_) => error(400, "bad_json", "the body is not valid JSON"),
         },
         ([id], "GET") => read::by_id(w, entity, id),

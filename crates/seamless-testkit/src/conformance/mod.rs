@@ -5,6 +5,7 @@
 
 pub mod bus;
 mod clock;
+pub mod connector;
 pub mod store;
 #[cfg(test)]
 mod twins;

@@ -1,17 +1,23 @@
 //! `check`.
 
 use seamless_core::ErrorKind;
-use seamless_host::{Config, Level, Report, check as look};
+use seamless_host::{Config, Coverage, Level, Reach, Report, check as look_at};
 use serde_json::json;
 
 use crate::exit::{self, Exit};
-use crate::output::{Output, Tone, clean};
+use crate::output::{Output, Tone, clean, table};
 use crate::plugins::plugins;
 
-pub(super) async fn check(config: &Config, offline: bool, output: &Output) -> anyhow::Result<Exit> {
-    let report = look(config, &plugins(), offline).await;
+pub(super) async fn check(config: &Config, reach: Reach, output: &Output) -> anyhow::Result<Exit> {
+    let report = look_at(config, &plugins(), reach).await;
     let exit = exit_of(&report);
-    let document = json!({ "ok": exit == Exit::Done, "offline": offline, "findings": report.findings });
+    let offline = matches!(reach, Reach::Offline);
+    let document = json!({
+        "ok": exit == Exit::Done,
+        "offline": offline,
+        "findings": report.findings,
+        "coverage": report.coverage,
+    });
     output.print(&document, || text(&report, offline, output))?;
     Ok(exit)
 }
@@ -50,6 +56,9 @@ fn text(report: &Report, offline: bool, output: &Output) -> String {
             clean(&finding.sentence)
         );
     }
+    for counted in &report.coverage {
+        text += &coverage(counted, output);
+    }
     let (errors, warnings) = (report.count(Level::Error), report.count(Level::Warning));
     let verdict = match (errors, warnings) {
         (0, 0) => output.paint(Tone::Good, "ready"),
@@ -61,4 +70,44 @@ fn text(report: &Report, offline: bool, output: &Output) -> String {
     };
     let without = if offline { " (no call was made)" } else { "" };
     text + &format!("\n{verdict}{without}\n")
+}
+
+/// How many records have each field, and what would become of it.
+fn coverage(counted: &Coverage, output: &Output) -> String {
+    let records = match (counted.records, counted.more) {
+        (records, true) => format!("the first {records} records"),
+        (1, false) => "1 record".to_owned(),
+        (records, false) => format!("{records} records"),
+    };
+    let outside = match counted.out_of_scope {
+        0 => String::new(),
+        outside => format!(", {outside} of them out of scope"),
+    };
+    let head = format!(
+        "{}: {} to {}, {records}{outside}",
+        counted.sync, counted.from, counted.to
+    );
+    let mut rows = vec![
+        ["field", "read from", "written to", "filled", "changed", "refused"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    let number = |count: usize| {
+        if count == 0 {
+            "-".to_owned()
+        } else {
+            count.to_string()
+        }
+    };
+    for field in &counted.fields {
+        rows.push(vec![
+            field.field.clone(),
+            clean(&field.read),
+            clean(&field.written),
+            number(field.filled),
+            number(field.changed),
+            number(field.refused),
+        ]);
+    }
+    format!("\n{}\n{}", output.paint(Tone::Head, head), table(&rows))
 }

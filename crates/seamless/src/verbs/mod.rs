@@ -1,6 +1,8 @@
 //! One module a verb.
 
+mod autotask;
 mod check;
+mod discover;
 mod explain;
 mod init;
 mod keys;
@@ -9,10 +11,11 @@ mod plan;
 mod review;
 mod run;
 mod status;
+mod test;
 
-use seamless_host::{Config, config_schema};
+use seamless_host::{Config, Reach, config_schema};
 
-use crate::cli::{Cli, PlanShow, Verb};
+use crate::cli::{AutotaskVerb, Cli, PlanShow, Verb};
 use crate::exit::Exit;
 use crate::output::Output;
 use crate::plugins::plugins;
@@ -23,7 +26,22 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> anyhow::Result<Exit> {
     match &cli.verb {
         Verb::Init { live: false, tenant } => init::write(&cli.config, tenant, output),
         Verb::Init { live: true, .. } => init::add_live(&config()?, &plugins(), output).await,
-        Verb::Check { offline } => check::check(&config()?, *offline, output).await,
+        Verb::Check { offline, sample } => {
+            let sample = *sample;
+            let reach = if *offline {
+                Reach::Offline
+            } else {
+                Reach::Live { sample }
+            };
+            check::check(&config()?, reach, output).await
+        }
+        Verb::Discover { system, entity } => {
+            discover::discover(&config()?, system.as_deref(), entity.as_deref(), output).await
+        }
+        Verb::Autotask(AutotaskVerb::Webhooks { system, verb }) => {
+            autotask::webhooks(&config()?, system, verb, output).await
+        }
+        Verb::Test { places, accept } => test::test(&config()?, places, *accept, output),
         Verb::Run { once, accept } => run::run(config()?, *once, *accept, output).await,
         Verb::Plan {
             out,
@@ -46,6 +64,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> anyhow::Result<Exit> {
             output.write(&format!("{}\n", serde_json::to_string_pretty(&config_schema())?))?;
             Ok(Exit::Done)
         }
+        Verb::Rest(verb) => crate::rest_cmd::run(verb, output).await,
         Verb::Demo(args) => crate::demo::run(args, output).await,
         Verb::Sandbox(args) => crate::sandbox_cmd::run(args, output).await,
     }

@@ -2,9 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod auth;
+mod gallery;
+mod lists;
 mod manifests;
 mod reading;
 mod sandbox_crm;
+mod shapes;
 mod support;
 mod traps;
+mod trial;
+mod webhooks;
 mod writing;

@@ -148,7 +148,13 @@ impl Server {
     }
 }
 
-struct TestClock(tokio::time::Instant);
+pub(crate) struct TestClock(tokio::time::Instant);
+
+impl TestClock {
+    pub(crate) fn start() -> TestClock {
+        TestClock(tokio::time::Instant::now())
+    }
+}
 
 #[async_trait]
 impl Clock for TestClock {
@@ -191,6 +197,11 @@ pub(crate) async fn open_with(manifest: &str, url: &str, more: Json) -> Result<R
         ("api_key", "s3cret-key"),
         ("username", "ann"),
         ("password", "s3cret-pw"),
+        ("client_id", "s3cret-client"),
+        ("client_secret", "s3cret-cs"),
+        ("secret", "s3cret-hmac"),
+        ("webhook_secret", "s3cret-hook"),
+        ("webhook_secret_previous", "s3cret-hook-before"),
     ];
     let ctx = OpenContext {
         system: "crm".into(),
@@ -199,7 +210,7 @@ pub(crate) async fn open_with(manifest: &str, url: &str, more: Json) -> Result<R
             .iter()
             .map(|(name, secret)| ((*name).to_owned(), Secret::new(*secret)))
             .collect(),
-        clock: Arc::new(TestClock(tokio::time::Instant::now())),
+        clock: Arc::new(TestClock::start()),
         shared: Shared::default(),
     };
     Ok(Rig {

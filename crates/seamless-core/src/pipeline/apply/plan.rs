@@ -188,6 +188,7 @@ fn merge_item(engine: &Engine, item: &mut Item, parents: &Parents) {
         base: base.as_ref(),
         references: &resolved,
         seen: item.pair.seen,
+        held: &item.pair.blocked,
         answers: &item.pair.answers,
         newest_guard: engine.timings.newest_guard,
         today: Date::of(engine.clock.now()).unwrap_or_default(),
@@ -221,9 +222,8 @@ fn merge_item(engine: &Engine, item: &mut Item, parents: &Parents) {
         }
     }
     if item.link.is_none()
-        && let Some((field, issue)) = first_required(&item.sync, item.other(), &plan.blocked)
+        && let Some(sentence) = plan.refuses_create(&item.sync.side(item.other()).mapping)
     {
-        let sentence = format!("cannot be created there: {field}: {issue}");
         item.merge = plan;
         item.park(engine, Reason::ParkedRequired, sentence, Vec::new());
         return;
@@ -266,17 +266,6 @@ fn write_everything(item: &Item, source: &Observed, plan: &mut crate::pipeline::
             plan.writes.insert(name.clone(), write);
         }
     }
-}
-
-fn first_required<'p>(
-    sync: &SyncSpec,
-    target: Side,
-    blocked: &'p BTreeMap<String, String>,
-) -> Option<(&'p String, &'p String)> {
-    let mapping = &sync.side(target).mapping;
-    blocked
-        .iter()
-        .find(|(name, _)| mapping.fields.get(*name).is_some_and(|field| field.required))
 }
 
 fn wait_for_parent(engine: &Engine, item: &mut Item, field: &str, id: &RecordId, key: Option<RecordKey>) {

@@ -1,5 +1,9 @@
 //! `check`: will this configuration work? Changes nothing, anywhere.
 
+mod coverage;
+mod pair;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +12,8 @@ use seamless_core::pipeline::System;
 use seamless_core::{Clock, Error, ErrorKind, ExternalKey, Side, SystemId};
 use serde::Serialize;
 
-use crate::build::{SyncPlan, plan_syncs};
+pub use self::coverage::{Coverage, FieldCoverage, SAMPLE_DEFAULT};
+use crate::build::{SyncPlan, natives, plan_syncs};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::connect::{Live, describe, live_of};
@@ -48,6 +53,8 @@ pub struct Finding {
 pub struct Report {
     /// In the order of the checks.
     pub findings: Vec<Finding>,
+    /// What the mappings would do to records that are there: one for each sync and direction.
+    pub coverage: Vec<Coverage>,
 }
 
 impl Report {
@@ -84,8 +91,20 @@ impl Report {
     }
 }
 
-/// Checks a configuration; `offline` makes no call. May run beside a running host.
-pub async fn check(config: &Config, plugins: &Plugins, offline: bool) -> Report {
+/// How far to look.
+#[derive(Clone, Copy, Debug)]
+pub enum Reach {
+    /// Make no call.
+    Offline,
+    /// Ask the live systems, and read up to this many records of each entity to count what the mappings do to them.
+    Live {
+        /// Records; 0 reads none.
+        sample: usize,
+    },
+}
+
+/// Checks a configuration. May run beside a running host.
+pub async fn check(config: &Config, plugins: &Plugins, reach: Reach) -> Report {
     let mut report = Report::default();
     match keys::load(config) {
         Ok(_) => report.add(Level::Ok, "keys", "the keyset can be read"),
@@ -109,7 +128,15 @@ pub async fn check(config: &Config, plugins: &Plugins, offline: bool) -> Report 
     for plan in &plans {
         sync(&mut report, plan);
     }
-    systems(&mut report, config, plugins, &plans, offline).await;
+    if plans.len() > 1 {
+        let order: Vec<&str> = plans.iter().map(|plan| plan.id.as_str()).collect();
+        report.add(
+            Level::Ok,
+            "order",
+            format!("records that others refer to come first: {}", order.join(", ")),
+        );
+    }
+    systems(&mut report, config, plugins, &plans, reach).await;
     report
 }
 
@@ -146,8 +173,9 @@ fn sync(report: &mut Report, plan: &SyncPlan) {
     }
 }
 
-async fn systems(report: &mut Report, config: &Config, plugins: &Plugins, plans: &[SyncPlan], offline: bool) {
+async fn systems(report: &mut Report, config: &Config, plugins: &Plugins, plans: &[SyncPlan], reach: Reach) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let mut open = BTreeMap::new();
     let mut live = Live::new();
     let mut all_answer = true;
     for name in config.systems.keys() {
@@ -160,33 +188,76 @@ async fn systems(report: &mut Report, config: &Config, plugins: &Plugins, plans:
                 continue;
             }
         };
-        if offline {
-            report.add(Level::Ok, &about, "its settings and secrets are complete");
-            continue;
-        }
-        match describe(plans, &SystemId::from(name.as_str()), &system).await {
-            Ok(described) => {
-                report.add(Level::Ok, &about, "answers, and accepts the credentials");
-                live.extend(described);
-            }
-            Err(error) => {
-                report.fail(&about, &error);
-                all_answer = false;
-            }
+        let id = SystemId::from(name.as_str());
+        match reach {
+            Reach::Offline => report.add(Level::Ok, &about, "its settings and secrets are complete"),
+            Reach::Live { .. } => match describe(plans, &id, &system).await {
+                Ok(described) => {
+                    report.add(Level::Ok, &about, "answers, and accepts the credentials");
+                    prerequisites(report, plans, &id, &system).await;
+                    live.extend(described);
+                }
+                Err(error) => {
+                    report.fail(&about, &error);
+                    all_answer = false;
+                }
+            },
         }
         windows(report, plans, name, &system);
+        open.insert(id, system);
     }
-    if offline || !all_answer {
+    let Reach::Live { sample } = reach else {
+        for plan in plans {
+            pair::check(report, plan, &plan.mappings);
+        }
+        return;
+    };
+    if !all_answer {
         return;
     }
     for plan in plans {
         mapping(report, plan, &live);
+        let mappings = Side::BOTH.map(|side| plan.live_mapping(side, &live_of(plan, side, &live)));
+        pair::check(report, plan, &mappings);
+        for from in Side::BOTH {
+            let system = open.get(&plan.systems[from.index()]);
+            let Some(system) = system.filter(|_| sample > 0 && plan.direction.flows_from(from)) else {
+                continue;
+            };
+            match coverage::coverage(plan, from, &mappings, system, sample).await {
+                Ok(counted) => report.coverage.push(counted),
+                Err(error) => report.fail(format!("system {}", plan.systems[from.index()]), &error),
+            }
+        }
     }
     report.add(
         Level::Note,
         "users",
         "give the host an API user of its own in each system: its changes are then told from people's in their histories",
     );
+}
+
+/// What has to be right in a system beside its fields.
+async fn prerequisites(report: &mut Report, plans: &[SyncPlan], id: &SystemId, system: &System) {
+    let about = format!("system {id}");
+    let entities: Vec<String> = natives(plans)
+        .remove(id)
+        .unwrap_or_default()
+        .into_iter()
+        .collect();
+    match system.source.examine(&entities).await {
+        Ok(remarks) => {
+            for remark in remarks {
+                let level = if remark.wrong {
+                    Level::Error
+                } else {
+                    Level::Warning
+                };
+                report.add(level, &about, remark.sentence);
+            }
+        }
+        Err(error) => report.fail(&about, &error),
+    }
 }
 
 /// What each system's API makes impossible, in plain words.
