@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use fe2o3_amqp::Sender;
 use fe2o3_amqp::link::SendError;
 use fe2o3_amqp::link::delivery::DeliveryFut;
 use fe2o3_amqp_types::messaging::Outcome;
+use futures::FutureExt;
 use seamless_core::{
     Bus, BusLimits, Clock, Consumer, DeadLetter, DeadLetterReason, Error, ErrorKind, MessageId, Outgoing,
     Result, Timestamp,
@@ -19,7 +21,7 @@ use crate::access::ConnectionString;
 use crate::connection::Connection;
 use crate::consumer::SessionConsumer;
 use crate::dead::take_out;
-use crate::failure::{needs_new_connection, of_remote, of_send, refused, timed_out, unreadable};
+use crate::failure::{needs_new_connection, of_detach, of_remote, of_send, refused, timed_out, unreadable};
 use crate::message::{OVERHEAD_BYTES_MAX, Parcel, Received, decode, received};
 use crate::requests::{ANSWER_WAIT, map};
 
@@ -27,6 +29,8 @@ use crate::requests::{ANSWER_WAIT, map};
 const IN_FLIGHT_MAX: usize = 100;
 /// Messages in one answer to `peek`.
 const PEEK_MAX: i32 = 100;
+/// How often a send that is not answered looks whether its link is still there.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Where a bus is, and what was agreed when its entities were made.
 #[derive(Clone, Debug)]
@@ -167,7 +171,7 @@ impl Shared {
                 if under_way.len() >= IN_FLIGHT_MAX
                     && let Some(oldest) = under_way.pop_front()
                 {
-                    accepted(topic, oldest).await?;
+                    accepted(topic, &sender, oldest).await?;
                 }
                 let sending = async { sender.lock().await.send_batchable(parcel.message()).await };
                 let sent = tokio::time::timeout(ANSWER_WAIT, sending).await;
@@ -175,7 +179,7 @@ impl Shared {
                 under_way.push_back(sent.map_err(|error| of_send(topic, &error))?);
             }
             for sent in under_way {
-                accepted(topic, sent).await?;
+                accepted(topic, &sender, sent).await?;
             }
             Ok(())
         };
@@ -200,9 +204,26 @@ impl Shared {
 }
 
 /// Waits for the broker's word on one send. Only "accepted" is a success.
-async fn accepted(what: &str, sent: DeliveryFut<Result<Outcome, SendError>>) -> Result<()> {
-    let outcome = tokio::time::timeout(ANSWER_WAIT, sent).await;
-    match outcome.map_err(|_| timed_out("send"))? {
+async fn accepted(
+    what: &str,
+    sender: &tokio::sync::Mutex<Sender>,
+    mut sent: DeliveryFut<Result<Outcome, SendError>>,
+) -> Result<()> {
+    let mut looks = ANSWER_WAIT.as_millis() / LOOK.as_millis();
+    let outcome = loop {
+        if let Ok(outcome) = tokio::time::timeout(LOOK, &mut sent).await {
+            break outcome;
+        }
+        // A link that the broker took away settles nothing any more, and does not say so to who waits for a settlement.
+        if let Some(error) = sender.lock().await.on_detach().now_or_never() {
+            return Err(of_detach(what, &error));
+        }
+        looks = looks.saturating_sub(1);
+        if looks == 0 {
+            return Err(timed_out("send"));
+        }
+    };
+    match outcome {
         Ok(Outcome::Accepted(_)) => Ok(()),
         Ok(Outcome::Rejected(rejected)) => Err(match rejected.error {
             Some(error) => of_remote(what, &error),

@@ -68,7 +68,8 @@ pub(crate) fn unreadable(what: &str) -> Error {
 
 /// Whether the connection has to be made anew after this error.
 pub(crate) fn needs_new_connection(error: &Error) -> bool {
-    error.kind == ErrorKind::Unavailable || error.kind == ErrorKind::Protocol
+    // Refusals of a message leave the links as they are.
+    !matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Limit)
 }
 
 pub(crate) fn of_open(error: &OpenError) -> Error {
@@ -113,6 +114,15 @@ pub(crate) fn of_send(what: &str, error: &SendError) -> Error {
         | SendError::Detached(
             DetachError::RemoteClosedWithError(remote) | DetachError::RemoteDetachedWithError(remote),
         ) => detached(what, remote),
+        other => broken(what, other),
+    }
+}
+
+pub(crate) fn of_detach(what: &str, error: &DetachError) -> Error {
+    match error {
+        DetachError::RemoteClosedWithError(remote) | DetachError::RemoteDetachedWithError(remote) => {
+            detached(what, remote)
+        }
         other => broken(what, other),
     }
 }

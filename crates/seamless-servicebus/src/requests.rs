@@ -123,22 +123,31 @@ impl Requests {
             .application_properties(ApplicationProperties(all))
             .body(AmqpValue(body).into_body())
             .build();
-        let (tell, told) = oneshot::channel();
+        let (tell, mut told) = oneshot::channel();
         let gone = || failure::broken(&self.node, "the link is gone");
         match self.lock().as_mut() {
             Some(waiting) => drop(waiting.insert(id, tell)),
             None => return Err(gone()),
         }
-        let sent = self.sender.lock().await.send_batchable(message).await;
-        let outcome = sent
-            .map_err(|error| of_send(&self.node, &error))?
-            .await
-            .map_err(|error| of_send(&self.node, &error))?;
-        if let Outcome::Rejected(rejected) = outcome {
-            return Err(match rejected.error {
-                Some(error) => of_remote(&self.node, &error),
-                None => refused(&self.node, "amqp:not-allowed", "the request was rejected"),
-            });
+        let sending = async {
+            let sent = self.sender.lock().await.send_batchable(message).await;
+            let outcome = sent
+                .map_err(|error| of_send(&self.node, &error))?
+                .await
+                .map_err(|error| of_send(&self.node, &error))?;
+            match outcome {
+                Outcome::Rejected(rejected) => Err(match rejected.error {
+                    Some(error) => of_remote(&self.node, &error),
+                    None => refused(&self.node, "amqp:not-allowed", "the request was rejected"),
+                }),
+                _ => Ok(()),
+            }
+        };
+        // A link that the broker takes away settles nothing any more: then the listener knows, and nobody else.
+        tokio::select! {
+            biased;
+            answer = &mut told => return answer.map_err(|_| gone()),
+            sent = sending => sent?,
         }
         told.await.map_err(|_| gone())
     }

@@ -179,6 +179,7 @@ pub(super) fn plan_seeds() -> Vec<Vec<u8>> {
         born: Vec::new(),
         calls: [("crm".into(), seamless_core::pipeline::Calls::default())].into(),
         first_merge_overwrites: [].into(),
+        budgets: Default::default(),
         undecided: Vec::new(),
     };
     let file = seal_plan(&plan, &row_seal(), &Fixed::default()).expect("a plan is sealed");

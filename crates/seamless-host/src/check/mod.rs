@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use seamless_core::mapping::Severity;
-use seamless_core::pipeline::System;
+use seamless_core::pipeline::{Policy, System};
 use seamless_core::{Clock, Error, ErrorKind, ExternalKey, Side, SystemId};
 use serde::Serialize;
 
@@ -269,6 +269,15 @@ fn windows(report: &mut Report, plans: &[SyncPlan], name: &str, system: &System)
         }
         let entity = &plan.mappings[side.index()].entity;
         let can = system.target.capabilities(entity);
+        let mut fields = plan.model.fields.iter();
+        if let Some((field, _)) = fields.find(|(_, spec)| spec.policy == Policy::Newest)
+            && !can.incremental
+        {
+            let sentence = format!(
+                "the policy of {field} is newest, but {entity} in {name} has no stamps to compare: the owner of the sync wins"
+            );
+            report.add(Level::Warning, format!("sync {}", plan.id), sentence);
+        }
         if !can.compare_and_set {
             let sentence = format!(
                 "{entity} in {name} has no compare-and-set: a person's edit of the same field within the moment between our read and our write is overwritten; \
