@@ -30,7 +30,7 @@ pub fn round(plan: Plan) -> Json {
     let world = World::new(Config {
         seed: plan.seed,
         records: plan.records,
-        clock_speed: 3600.0,
+        hourly_limit: 1_000_000,
         faults: Faults {
             lost_answer,
             ..Faults::default()

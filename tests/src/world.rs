@@ -37,11 +37,11 @@ pub struct World {
 impl World {
     /// Small messy systems.
     pub fn of(records: usize, seed: u64) -> World {
-        // The hour of the limit passes in a second: these tests are about other things.
+        // These tests are about other things than the hourly limit.
         World::new(Config {
             records,
             seed,
-            clock_speed: 3600.0,
+            hourly_limit: 1_000_000,
             ..Config::default()
         })
     }

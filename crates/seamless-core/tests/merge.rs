@@ -200,6 +200,7 @@ fn check(case: &Case) {
         base: base.as_ref(),
         references: &BTreeMap::new(),
         seen: [None, None],
+        held: &BTreeMap::new(),
         answers: &BTreeMap::new(),
         newest_guard: Duration::ZERO,
         today: Default::default(),

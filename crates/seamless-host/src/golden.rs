@@ -174,6 +174,7 @@ impl Case {
             base: base.as_ref(),
             references: &references,
             seen: [None, None],
+            held: &BTreeMap::new(),
             answers: &BTreeMap::new(),
             newest_guard: Timings::default().newest_guard,
             today,

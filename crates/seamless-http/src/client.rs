@@ -133,6 +133,20 @@ impl HttpClient {
         Ok(joined.into())
     }
 
+    /// Where a request will go, exactly as it will be written on the wire: for signatures.
+    pub fn target(&self, request: &Request) -> Result<Target> {
+        let url = self.url(request)?;
+        let host = url.host_str().unwrap_or_default();
+        Ok(Target {
+            method: request.method.to_string(),
+            host: url
+                .port()
+                .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
+            path: url.path().to_owned(),
+            query: url.query().unwrap_or_default().to_owned(),
+        })
+    }
+
     /// Calls sent so far, failed ones included.
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
@@ -178,6 +192,18 @@ impl HttpClient {
         ))
         .with("origin", origin(&self.base)))
     }
+}
+
+/// Where a request goes. No `Debug`: the query may hold personal data.
+pub struct Target {
+    /// `GET`, `POST`, …
+    pub method: String,
+    /// Host, with the port unless it is the scheme's own.
+    pub host: String,
+    /// Encoded path, the base URL's included.
+    pub path: String,
+    /// Encoded query, without its `?`.
+    pub query: String,
 }
 
 impl std::fmt::Debug for HttpClient {

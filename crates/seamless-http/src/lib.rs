@@ -17,7 +17,7 @@ mod response;
 mod settings;
 mod status;
 
-pub use client::HttpClient;
+pub use client::{HttpClient, Target};
 pub use request::{Request, encode_segment};
 pub use response::Response;
 pub use settings::HttpSettings;

@@ -108,6 +108,11 @@ impl Request {
         self.header("content-type", content_type)
     }
 
+    /// The body as it will be sent; empty without one.
+    pub fn body_bytes(&self) -> &[u8] {
+        self.body.as_deref().unwrap_or_default()
+    }
+
     /// The concurrency group, e.g. the entity. A name from the configuration or the code, never made from data.
     pub fn endpoint(mut self, key: impl Into<String>) -> Request {
         self.endpoint = key.into();

@@ -54,6 +54,14 @@ impl Response {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// Every readable value of a header that may come several times (`Set-Cookie`).
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+    }
+
     /// True for 2xx.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)

@@ -1,4 +1,5 @@
-//! Runs many seeds of the simulation: `seeds FIRST COUNT [MISTAKE]`, or shows one: `seeds trace SEED [MISTAKE]`.
+//! Runs many seeds of the simulation: `seeds FIRST COUNT [MISTAKE]`, shows one: `seeds trace SEED [MISTAKE]`, or prints the table of
+//! `docs/simulation.md`: `seeds table COUNT`.
 //!
 //! With a mistake it stops at the first seed that finds it. The exit code is 1 when an unplanted run fails.
 #![allow(
@@ -15,21 +16,69 @@ use seamless_testkit::sim;
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    if words.first().is_some_and(|word| word == "trace") {
-        let seed = words.get(1).and_then(|word| word.parse().ok()).unwrap_or(0);
-        let outcome = sim::trace(seed, planted(words.get(2)));
-        outcome.trace.iter().for_each(|line| println!("{line}"));
-        println!("{:?}", sim::Plan::of(seed));
-        println!(
-            "hash {:016x}, {} steps, {} crashes, {:?}",
-            outcome.trace_hash, outcome.steps, outcome.crashes, outcome.violation
-        );
-        return;
+    let number = |at: usize| words.get(at).and_then(|word| word.parse().ok());
+    match words.first().map(String::as_str) {
+        Some("trace") => trace(number(1).unwrap_or(0), planted(words.get(2))),
+        Some("table") => table(number(1).unwrap_or(3_000)),
+        _ => {
+            let (first, count) = (number(0).unwrap_or(0), number(1).unwrap_or(1_000));
+            let stop_early = words.get(2).is_some();
+            let found = search(first, count, planted(words.get(2)), stop_early);
+            for (seed, violation) in found.failures.iter().take(20) {
+                println!("seed {seed}: {violation}");
+            }
+            let failed = found.failures.len();
+            println!(
+                "{failed} of {count} seeds failed; {} steps, {} crashes, {} edits in the open window",
+                found.steps, found.crashes, found.window
+            );
+            if failed > 0 && !stop_early {
+                std::process::exit(1);
+            }
+        }
     }
-    let first: u64 = words.first().and_then(|word| word.parse().ok()).unwrap_or(0);
-    let count: u64 = words.get(1).and_then(|word| word.parse().ok()).unwrap_or(1_000);
-    let mistakes = planted(words.get(2));
-    let stop_early = words.get(2).is_some();
+}
+
+fn trace(seed: u64, mistakes: Mistakes) {
+    let outcome = sim::trace(seed, mistakes);
+    outcome.trace.iter().for_each(|line| println!("{line}"));
+    println!("{:?}", sim::Plan::of(seed));
+    println!(
+        "hash {:016x}, {} steps, {} crashes, {:?}",
+        outcome.trace_hash, outcome.steps, outcome.crashes, outcome.violation
+    );
+}
+
+/// Each mistake with the first seed that finds it.
+fn table(count: u64) {
+    let mut rows: Vec<(u64, String)> = Vec::new();
+    for mistake in Mistake::ALL {
+        let found = search(0, count, Mistakes::plant(*mistake), true);
+        rows.push(match found.failures.first() {
+            Some((seed, violation)) => {
+                let invariant = violation.split(':').next().unwrap_or_default();
+                (*seed, format!("| `{mistake:?}` | {seed} | {invariant} |"))
+            }
+            None => (
+                u64::MAX,
+                format!("| `{mistake:?}` | none of the first {count} |  |"),
+            ),
+        });
+    }
+    rows.sort();
+    println!("| mistake | first seed that finds it | seen as |\n|---|---|---|");
+    rows.iter().for_each(|(_, row)| println!("{row}"));
+}
+
+struct Found {
+    failures: Vec<(u64, String)>,
+    steps: u64,
+    crashes: u64,
+    window: u64,
+}
+
+/// Runs the seeds on all cores.
+fn search(first: u64, count: u64, mistakes: Mistakes, stop_early: bool) -> Found {
     let next = AtomicU64::new(first);
     let failures: Mutex<Vec<(u64, String)>> = Mutex::new(Vec::new());
     let (steps, crashes, window) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
@@ -55,18 +104,11 @@ fn main() {
     });
     let mut failures = failures.into_inner().unwrap();
     failures.sort();
-    for (seed, violation) in failures.iter().take(20) {
-        println!("seed {seed}: {violation}");
-    }
-    println!(
-        "{} of {count} seeds failed; {} steps, {} crashes, {} edits in the open window",
-        failures.len(),
-        steps.load(Ordering::Relaxed),
-        crashes.load(Ordering::Relaxed),
-        window.load(Ordering::Relaxed)
-    );
-    if !failures.is_empty() && !stop_early {
-        std::process::exit(1);
+    Found {
+        failures,
+        steps: steps.into_inner(),
+        crashes: crashes.into_inner(),
+        window: window.into_inner(),
     }
 }
 

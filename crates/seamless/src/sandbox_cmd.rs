@@ -37,6 +37,9 @@ pub(crate) struct SandboxArgs {
     /// Speed of the clock behind Autotask's hourly limit: 60 makes its hour pass in a minute.
     #[arg(long, value_name = "X", default_value_t = 1.0)]
     clock_speed: f64,
+    /// Autotask calls that a rolling hour takes.
+    #[arg(long, value_name = "N", default_value_t = Config::default().hourly_limit)]
+    hourly_limit: u32,
     /// Tidy data: no twins, no blanks, no shared e-mail addresses, no values beyond their lengths.
     #[arg(long)]
     no_mess: bool,
@@ -68,6 +71,7 @@ pub(crate) async fn run(args: &SandboxArgs, output: &Output) -> anyhow::Result<E
         crm_port: args.crm_port,
         admin_port: args.admin_port,
         clock_speed: args.clock_speed,
+        hourly_limit: args.hourly_limit,
         mess: !args.no_mess,
         faults,
         ..Config::default()

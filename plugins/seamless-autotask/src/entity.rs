@@ -17,43 +17,58 @@ pub(crate) struct Entity {
     pub(crate) country: bool,
     /// Needs an owner on create.
     pub(crate) owner: bool,
+    /// Has a status after which little happens: its closed records are swept more rarely.
+    pub(crate) closes: bool,
 }
 
-const ENTITIES: [Entity; 4] = [
+const ENTITIES: [Entity; 11] = [
     Entity {
-        name: "Companies",
         stamp: Some("lastTrackedModifiedDateTime"),
-        parent: None,
         country: true,
         owner: true,
+        ..Entity::swept("Companies")
     },
     Entity {
-        name: "Contacts",
         stamp: Some("lastModifiedDate"),
         parent: Some("companyID"),
         country: true,
-        owner: false,
+        ..Entity::swept("Contacts")
     },
     Entity {
-        name: "Tickets",
         stamp: Some("lastTrackedModificationDateTime"),
-        parent: None,
-        country: false,
-        owner: false,
+        ..Entity::swept("Tickets")
     },
     Entity {
-        name: "Opportunities",
-        stamp: None,
-        parent: None,
-        country: false,
         owner: true,
+        closes: true,
+        ..Entity::swept("Opportunities")
     },
+    // For entities of a tenant's own (`[entities.<name>]`). Where one has a stamp, nothing says which edits move it, so all are swept by content.
+    Entity::swept("ConfigurationItems"),
+    Entity::swept("Contracts"),
+    Entity::swept("Products"),
+    Entity::swept("Projects"),
+    Entity::swept("Quotes"),
+    Entity::swept("ServiceCalls"),
+    Entity::swept("Services"),
 ];
 
 /// Text fields whose names look like references.
 const TEXT_IDS: [&str; 3] = ["taxID", "externalID", "rmmAlertID"];
 
 impl Entity {
+    /// An entity written under its own address, whose changes are found by sweeps.
+    const fn swept(name: &'static str) -> Entity {
+        Entity {
+            name,
+            stamp: None,
+            parent: None,
+            country: false,
+            owner: false,
+            closes: false,
+        }
+    }
+
     pub(crate) fn named(name: &str) -> Result<&'static Entity> {
         ENTITIES.iter().find(|entity| entity.name == name).ok_or_else(|| {
             let known: Vec<&str> = ENTITIES.iter().map(|entity| entity.name).collect();

@@ -217,10 +217,15 @@ impl Client {
 
     /// Statuses that a record does not easily leave, by configuration or by label. None: then every sweep is whole.
     async fn closed_statuses(&self, entity: &'static Entity) -> Result<Vec<i64>> {
-        if let Some(configured) = &self.settings.closed_opportunity_statuses {
+        if let Some(configured) = self
+            .settings
+            .closed_opportunity_statuses
+            .as_ref()
+            .filter(|_| entity.closes)
+        {
             return Ok(configured.clone());
         }
-        if self.settings.closed_sweep_secs == 0 {
+        if self.settings.closed_sweep_secs == 0 || !entity.closes {
             return Ok(Vec::new());
         }
         let facts = match self.facts(entity).await {

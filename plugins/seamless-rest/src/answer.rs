@@ -7,20 +7,25 @@ use seamless_http::{Response, status_error};
 use serde_json::Value as Json;
 
 use crate::json_path::{dig, plain};
-use crate::manifest::{Entity, Errors, Meaning, PageKind, Paging, Rule};
+use crate::manifest::{AnswerFormat, Entity, Errors, Meaning, PageKind, Paging, Rule};
+use crate::xml;
 
-/// A response with its JSON, if it has one.
+/// A response with its JSON (or XML read as such), if it has one.
 pub(crate) struct Answer {
     pub(crate) response: Response,
     /// Null for an empty body.
     pub(crate) json: Json,
+    format: AnswerFormat,
 }
 
 /// Which side of the contract an answer belongs to: decides the effect of a failure.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Read,
-    Write,
+    /// Makes a record: the answer names it.
+    Create,
+    /// Changes a record: the status alone confirms.
+    Change,
 }
 
 impl Answer {
@@ -28,12 +33,16 @@ impl Answer {
     /// everything that we sent can be blanked out of it.
     pub(crate) fn judge(
         errors: &Errors,
+        format: AnswerFormat,
         purpose: Purpose,
         may_quote: bool,
         response: Response,
     ) -> Result<Answer> {
         let parsed = if response.body.trim_ascii().is_empty() {
             Ok(Json::Null)
+        } else if format == AnswerFormat::Xml && response.body.trim_ascii_start().first() == Some(&b'<') {
+            xml::read(&response.body)
+                .map_err(|problem| Error::protocol(problem).with("status", response.status))
         } else {
             response.json()
         };
@@ -45,9 +54,23 @@ impl Answer {
             .map(|rule| rule.means);
         let error = match meaning.or_else(|| by_status(response.status)) {
             Some(Meaning::Done) => match parsed {
-                Ok(json) => return Ok(Answer { response, json }),
+                Ok(json) => {
+                    return Ok(Answer {
+                        response,
+                        json,
+                        format,
+                    });
+                }
+                // "OK" in plain text says as much as an empty answer. A page does not: it may be a sign-in form.
+                Err(_) if purpose == Purpose::Change && !looks_like_a_page(&response) => {
+                    return Ok(Answer {
+                        response,
+                        json: Json::Null,
+                        format,
+                    });
+                }
                 // A success that cannot be read: a write has probably been made.
-                Err(error) if purpose == Purpose::Write => error.effect(Effect::Unknown).retry_later(None),
+                Err(error) if purpose != Purpose::Read => error.effect(Effect::Unknown).retry_later(None),
                 Err(error) => error,
             },
             meaning => {
@@ -65,10 +88,15 @@ impl Answer {
 
     /// The rows at a path; null and an empty body are no rows.
     pub(crate) fn rows(&self, path: &str) -> Result<&[Json]> {
+        // An XML list of one looks like a single element, and one of none like nothing.
+        let is_xml = self.format == AnswerFormat::Xml;
+        let around = || path.rsplit_once('.').map_or("", |(around, _)| around);
         match dig(&self.json, path) {
             Some(Json::Array(rows)) => Ok(rows),
             Some(Json::Null) => Ok(&[]),
             _ if self.json.is_null() => Ok(&[]),
+            Some(one) if is_xml => Ok(std::slice::from_ref(one)),
+            None if is_xml && dig(&self.json, around()).is_some() => Ok(&[]),
             Some(_) => Err(Error::protocol(format!("the answer has no list at '{path}'"))),
             None => Err(Error::protocol(format!("the answer has nothing at '{path}'"))),
         }
@@ -80,12 +108,12 @@ impl Answer {
             let rel = paging.rel.as_deref().unwrap_or("next");
             return link(self.response.header("link")?, rel).map(Json::from);
         }
-        let more = paging.more.as_deref().and_then(|path| dig(&self.json, path));
-        if more
-            .and_then(plain)
-            .is_some_and(|more| matches!(more.to_ascii_lowercase().as_str(), "false" | "0" | "no"))
-        {
+        if self.is_last(paging) {
             return None;
+        }
+        if let Some(name) = &paging.next_header {
+            let next = self.response.header(name).map(str::trim);
+            return next.filter(|next| !next.is_empty()).map(Json::from);
         }
         let next = dig(&self.json, paging.next.as_deref()?)?;
         match plain(next) {
@@ -94,20 +122,39 @@ impl Answer {
         }
     }
 
+    /// True when the server says that no page follows.
+    pub(crate) fn is_last(&self, paging: &Paging) -> bool {
+        let more = paging.more.as_deref().and_then(|path| dig(&self.json, path));
+        more.and_then(plain)
+            .is_some_and(|more| matches!(more.to_ascii_lowercase().as_str(), "false" | "0" | "no"))
+    }
+
     /// The total number of rows.
     pub(crate) fn total(&self, paging: &Paging) -> Option<u64> {
-        let body = paging
-            .total
+        self.number(&paging.total, &paging.total_header)
+    }
+
+    /// The number of the last page.
+    pub(crate) fn pages(&self, paging: &Paging) -> Option<u64> {
+        self.number(&paging.pages, &paging.pages_header)
+    }
+
+    fn number(&self, path: &Option<String>, header: &Option<String>) -> Option<u64> {
+        let body = path
             .as_deref()
             .and_then(|path| dig(&self.json, path))
             .and_then(plain);
-        let header = || {
-            self.response
-                .header(paging.total_header.as_deref()?)
-                .map(str::to_owned)
-        };
+        let header = || self.response.header(header.as_deref()?).map(str::to_owned);
         body.or_else(header)?.trim().parse().ok()
     }
+}
+
+fn looks_like_a_page(response: &Response) -> bool {
+    let kind = response
+        .header("content-type")
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    kind.contains("html") || response.body.trim_ascii_start().first() == Some(&b'<')
 }
 
 impl Rule {
@@ -165,7 +212,9 @@ impl Meaning {
             Meaning::Throttled => {
                 Error::new(ErrorKind::RateLimited, "the system asks to slow down").retry_later(after)
             }
-            Meaning::Unauthorized => Error::new(ErrorKind::Auth, "the system refused the credentials"),
+            Meaning::Unauthorized | Meaning::SessionExpired => {
+                Error::new(ErrorKind::Auth, "the system refused the credentials")
+            }
             Meaning::Forbidden => Error::new(
                 ErrorKind::Permission,
                 "the credentials lack the right for this call",

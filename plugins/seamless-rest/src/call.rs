@@ -1,13 +1,16 @@
 //! Requests as plain data, made from manifest and arguments without I/O.
 
+use std::collections::BTreeMap;
+
 use seamless_core::{Error, Result, Timestamp};
 use seamless_http::encode_segment;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
+use crate::jinja;
 use crate::json_path::{plain, put};
-use crate::manifest::{Above, Entity, Find, Get, GetMany, List, Method, Paging, Since};
+use crate::manifest::{Above, AnswerFormat, Entity, Find, Get, GetMany, List, Method, Paging, Since};
 use crate::page::Ask;
-use crate::template::{Filling, fill, fill_json, sole};
+use crate::template::{Filling, fill, fill_json, slots, sole, texts};
 
 /// A request, ready but for base address and credentials.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +30,14 @@ pub(crate) struct Call {
 pub(crate) enum Payload {
     Json(Json),
     Form(Vec<(String, String)>),
+    Text {
+        content_type: &'static str,
+        text: String,
+    },
 }
+
+pub(crate) const XML: &str = "application/xml";
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
 impl Call {
     pub(crate) fn new(method: Method, path: impl Into<String>) -> Call {
@@ -39,16 +49,6 @@ impl Call {
             headers: Vec::new(),
             body: None,
         }
-    }
-
-    fn query(mut self, query: impl IntoIterator<Item = (String, String)>) -> Call {
-        self.query.extend(query);
-        self
-    }
-
-    fn json(mut self, body: Option<Json>) -> Call {
-        self.body = body.map(Payload::Json);
-        self
     }
 
     fn put(&mut self, path: &str, value: Json) {
@@ -90,43 +90,105 @@ impl Call {
     }
 }
 
+/// What the manifest says of a request, whatever the operation.
+pub(crate) struct Parts<'a> {
+    pub(crate) method: Method,
+    pub(crate) path: &'a str,
+    pub(crate) query: &'a BTreeMap<String, String>,
+    pub(crate) query_template: Option<&'a BTreeMap<String, String>>,
+    pub(crate) headers: &'a BTreeMap<String, String>,
+    pub(crate) body: Option<&'a Json>,
+    pub(crate) body_template: Option<&'a str>,
+}
+
+impl Parts<'_> {
+    /// Fills in what is known.
+    fn call(&self, slots: &Slots<'_>, format: AnswerFormat) -> Result<Call> {
+        let path = fill(self.path, &|slot| {
+            slots.plain(slot).map(|text| encode_segment(&text))
+        });
+        let mut call = Call::new(self.method, path);
+        call.query = slots.query(self.query);
+        for (name, template) in self.query_template.into_iter().flatten() {
+            let text = jinja::text(template, &slots.context())
+                .map_err(|problem| Error::invalid(format!("query_template '{name}': {problem}")))?;
+            call.query.push((name.clone(), text));
+        }
+        for (name, value) in self.headers {
+            call.headers
+                .push((name.clone(), fill(value, &|slot| slots.plain(slot))));
+        }
+        call.body = match self.body_template {
+            None => self.body.map(|body| Payload::Json(slots.json(body))),
+            Some(template) => Some(templated(template, &slots.context(), format)?),
+        };
+        Ok(call)
+    }
+}
+
+/// A body from a template, as JSON or XML.
+pub(crate) fn templated(
+    template: &str,
+    context: &Map<String, Json>,
+    format: AnswerFormat,
+) -> Result<Payload> {
+    let wrong = |problem: String| Error::invalid(format!("body_template: {problem}"));
+    let text = jinja::text(template, context).map_err(wrong)?;
+    match format {
+        AnswerFormat::Xml => Ok(Payload::Text {
+            content_type: XML,
+            text,
+        }),
+        AnswerFormat::Json => serde_json::from_str(&text).map(Payload::Json).map_err(|error| {
+            wrong(format!(
+                "what it gives is no json (line {}, column {}); use | tojson for texts",
+                error.line(),
+                error.column()
+            ))
+        }),
+    }
+}
+
 impl List {
     /// The list, from a moment on or from the beginning of time.
-    pub(crate) fn call(&self, entity: &Entity, since: Option<Timestamp>) -> Call {
-        let moment = |since: &Since, time: Timestamp| {
-            let format = since.format.as_ref().unwrap_or(&entity.stamp_format);
-            let time = if since.exclusive {
+    pub(crate) fn call(
+        &self,
+        entity: &Entity,
+        since: Option<Timestamp>,
+        parent: Option<&str>,
+        format: AnswerFormat,
+    ) -> Result<Call> {
+        let written = |time: Timestamp| {
+            let format = self.stamp_format(entity);
+            let exclusive = self.since.as_ref().is_some_and(|since| since.exclusive);
+            let time = if exclusive {
                 time.minus(format.unit())
             } else {
                 time
             };
-            let written = format.write(time, entity.offset());
-            match &since.template {
-                Some(template) => fill(template, &|name| (name == "since").then(|| written.clone())),
-                None => written,
-            }
+            format.write(time, entity.offset())
         };
-        let path = match &self.since {
-            // A path cannot leave its moment out: "everything" is asked for as "since 1970".
-            Some(spec) if spec.query.is_none() && spec.body.is_none() => {
-                let written = moment(spec, since.unwrap_or_default());
-                fill(&self.path, &|name| {
-                    (name == "since").then(|| encode_segment(&written))
-                })
-            }
-            _ => self.path.clone(),
+        let moment = |since: &Since, time: Timestamp| match &since.template {
+            Some(template) => fill(template, &|name| (name == "since").then(|| written(time))),
+            None => written(time),
         };
-        let mut call = Call::new(self.method, path)
-            .query(self.query.clone())
-            .json(self.body.clone());
+        // What is filled into other text cannot be left out: "everything" is asked for as "since 1970".
+        let anytime = written(since.unwrap_or_default());
+        let mut slots = Slots::new();
+        let typed = match (self.stamp_format(entity).is_number(), anytime.parse::<i64>()) {
+            (true, Ok(number)) => number.into(),
+            _ => Json::from(anytime),
+        };
+        slots.ones.push(("since", typed));
+        slots.ones.extend(parent.map(|id| ("parent", entity.id_json(id))));
+        let mut call = self.parts().call(&slots, format)?;
         if let (Some(spec), Some(time)) = (&self.since, since) {
             if let Some(name) = &spec.query {
                 call.query.push((name.clone(), moment(spec, time)));
             }
             if let Some(path) = &spec.body {
-                let format = spec.format.as_ref().unwrap_or(&entity.stamp_format);
                 let text = moment(spec, time);
-                let number = if spec.template.is_none() && format.is_number() {
+                let number = if spec.template.is_none() && self.stamp_format(entity).is_number() {
                     text.parse::<i64>().ok()
                 } else {
                     None
@@ -134,77 +196,141 @@ impl List {
                 call.put(path, number.map_or(Json::String(text), Json::from));
             }
         }
-        call
+        Ok(call)
+    }
+
+    /// How moments are written in this list's request.
+    pub(crate) fn stamp_format<'a>(&'a self, entity: &'a Entity) -> &'a crate::stamp::StampFormat {
+        self.since
+            .as_ref()
+            .and_then(|since| since.format.as_ref())
+            .unwrap_or(&entity.stamp_format)
+    }
+
+    /// True when the request says from when on.
+    pub(crate) fn asks_since(&self) -> bool {
+        let has_way = |since: &Since| since.query.is_some() || since.body.is_some();
+        self.since.as_ref().is_some_and(has_way) || self.names("since")
+    }
+
+    /// True when a placeholder or template variable occurs in the request.
+    pub(crate) fn names(&self, slot: &str) -> bool {
+        let mut found: Vec<&str> = self.query.values().map(String::as_str).collect();
+        found.push(&self.path);
+        found.extend(self.headers.values().map(String::as_str));
+        self.body.iter().for_each(|body| texts(body, &mut found));
+        let templates = self.query_template.values().chain(&self.body_template);
+        found.into_iter().any(|text| slots(text).contains(&slot))
+            || templates
+                .into_iter()
+                .any(|template| jinja::names(template).iter().any(|name| name == slot))
+    }
+
+    fn parts(&self) -> Parts<'_> {
+        Parts {
+            method: self.method,
+            path: &self.path,
+            query: &self.query,
+            query_template: Some(&self.query_template),
+            headers: &self.headers,
+            body: self.body.as_ref(),
+            body_template: self.body_template.as_deref(),
+        }
     }
 }
 
 impl Get {
     /// One record.
-    pub(crate) fn call(&self, id: &str) -> Call {
-        let path = fill(&self.path, &|name| (name == "id").then(|| encode_segment(id)));
-        Call::new(Method::Get, path).query(self.query.clone())
+    pub(crate) fn call(&self, entity: &Entity, id: &str) -> Result<Call> {
+        let (parent, own) = entity.id_parts(id);
+        let mut slots = Slots::new();
+        slots.ones.push(("id", own.into()));
+        slots.ones.extend(parent.map(|parent| ("parent", parent.into())));
+        let parts = Parts {
+            method: Method::Get,
+            path: &self.path,
+            query: &self.query,
+            query_template: None,
+            headers: &self.headers,
+            body: None,
+            body_template: None,
+        };
+        parts.call(&slots, AnswerFormat::Json)
     }
 }
 
 impl GetMany {
     /// Several records.
-    pub(crate) fn call(&self, ids: &[&str]) -> Call {
-        let typed = |id: &&str| match (self.numeric, id.parse::<i64>()) {
+    pub(crate) fn call(&self, entity: &Entity, ids: &[&str], format: AnswerFormat) -> Result<Call> {
+        let typed = |id: &&str| match (self.numeric || entity.numeric_ids, id.parse::<i64>()) {
             (true, Ok(number)) => number.into(),
             _ => Json::from(*id),
         };
-        let filling = Slots {
-            many: ("ids", ids.iter().map(typed).collect()),
-            ones: Vec::new(),
+        let mut slots = Slots::new();
+        slots.many = Some(("ids", ids.iter().map(typed).collect()));
+        slots.join = self.join.as_deref();
+        let parts = Parts {
+            method: self.method,
+            path: &self.path,
+            query: &self.query,
+            query_template: Some(&self.query_template),
+            headers: &self.headers,
+            body: self.body.as_ref(),
+            body_template: self.body_template.as_deref(),
         };
-        Call::new(self.method, self.path.clone())
-            .query(filling.query(&self.query, self.join.as_deref()))
-            .json(filling.json(self.body.as_ref()))
+        parts.call(&slots, format)
     }
 }
 
 impl Find {
     /// Records whose field has one of these values.
-    pub(crate) fn call(&self, field: &str, values: &[Json]) -> Result<Call> {
+    pub(crate) fn call(&self, field: &str, values: &[Json], format: AnswerFormat) -> Result<Call> {
         let name = self.names.get(field).map_or(field, String::as_str);
-        if let Some(join) = self.join.as_ref().filter(|join| !self.escape.contains_key(*join))
-            && values
-                .iter()
-                .filter_map(plain)
-                .any(|text| text.contains(join.as_str()))
+        if let Some(join) = self.join.as_ref().filter(|join| {
+            !self
+                .escape
+                .as_ref()
+                .is_some_and(|escape| escape.contains_key(*join))
+        }) && values
+            .iter()
+            .filter_map(plain)
+            .any(|text| text.contains(join.as_str()))
         {
             let message = format!(
                 "a value of '{field}' contains '{join}', which find.join puts between values; declare find.escape for it"
             );
             return Err(Error::invalid(message).field(field));
         }
-        let mut ones = vec![("field", Json::from(name))];
-        if let [value] = values {
-            ones.push(("value", value.clone()));
-        }
         let escape = |text: &str| self.escaped(text);
-        let filling = Slots {
-            many: ("values", values.to_vec()),
-            ones,
+        let mut slots = Slots::new();
+        slots.ones.push(("field", name.into()));
+        if let [value] = values {
+            slots.ones.push(("value", value.clone()));
+        }
+        slots.many = Some(("values", values.to_vec()));
+        slots.join = self.join.as_deref();
+        slots.escape = Some(&escape);
+        let parts = Parts {
+            method: self.method,
+            path: &self.path,
+            query: &self.query,
+            query_template: Some(&self.query_template),
+            headers: &self.headers,
+            body: self.body.as_ref(),
+            body_template: self.body_template.as_deref(),
         };
-        let path = fill(&self.path, &|slot| {
-            (slot == "field").then(|| encode_segment(name))
-        });
-        Ok(Call::new(self.method, path)
-            .query(filling.query_escaped(&self.query, self.join.as_deref(), &escape))
-            .json(filling.json_escaped(self.body.as_ref(), &escape)))
+        parts.call(&slots, format)
     }
 
     fn escaped(&self, text: &str) -> String {
-        if self.escape.is_empty() {
+        let Some(replacements) = &self.escape else {
             return text.to_owned();
-        }
+        };
         // One pass from left to right, so that a replacement is not replaced again.
         let mut escaped = String::with_capacity(text.len());
         let mut rest = text;
         while let Some(next) = rest.chars().next() {
-            match self
-                .escape
+            match replacements
                 .iter()
                 .find(|(from, _)| rest.starts_with(from.as_str()))
             {
@@ -224,90 +350,109 @@ impl Find {
 
 impl Above {
     /// Records with an id above this one.
-    pub(crate) fn call(&self, id: &str) -> Call {
-        let filling = Slots {
-            many: ("", Vec::new()),
-            ones: vec![("id", Json::from(id))],
+    pub(crate) fn call(&self, id: &str) -> Result<Call> {
+        let mut slots = Slots::new();
+        slots.ones.push(("id", id.into()));
+        let parts = Parts {
+            method: Method::Get,
+            path: &self.path,
+            query: &self.query,
+            query_template: None,
+            headers: &self.headers,
+            body: None,
+            body_template: None,
         };
-        Call::new(Method::Get, self.path.clone()).query(filling.query(&self.query, None))
+        parts.call(&slots, AnswerFormat::Json)
     }
 }
 
 /// What placeholders of one call stand for.
-struct Slots {
+struct Slots<'a> {
     ones: Vec<(&'static str, Json)>,
-    many: (&'static str, Vec<Json>),
+    many: Option<(&'static str, Vec<Json>)>,
+    /// Puts the list into one parameter.
+    join: Option<&'a str>,
+    escape: Option<&'a dyn Fn(&str) -> String>,
 }
 
-impl Slots {
-    fn query(
-        &self,
-        query: &std::collections::BTreeMap<String, String>,
-        join: Option<&str>,
-    ) -> Vec<(String, String)> {
-        self.query_escaped(query, join, &str::to_owned)
+impl Slots<'_> {
+    fn new() -> Self {
+        Slots {
+            ones: Vec::new(),
+            many: None,
+            join: None,
+            escape: None,
+        }
     }
 
     /// A parameter that is the list and nothing else is repeated, unless it is to be joined.
-    fn query_escaped(
-        &self,
-        query: &std::collections::BTreeMap<String, String>,
-        join: Option<&str>,
-        escape: &dyn Fn(&str) -> String,
-    ) -> Vec<(String, String)> {
+    fn query(&self, query: &BTreeMap<String, String>) -> Vec<(String, String)> {
         let mut filled = Vec::new();
         for (name, value) in query {
-            let name = fill(name, &|slot| self.inline(slot, join, &str::to_owned));
-            match sole(value) {
-                Some(slot) if slot == self.many.0 && join.is_none() => {
-                    filled.extend(
-                        self.many
-                            .1
-                            .iter()
-                            .filter_map(plain)
-                            .map(|value| (name.clone(), value)),
-                    );
+            let name = fill(name, &|slot| self.plain(slot));
+            match (sole(value), &self.many) {
+                (Some(slot), Some((list, items))) if slot == *list && self.join.is_none() => {
+                    let items = items.iter().filter_map(plain);
+                    filled.extend(items.map(|value| (name.clone(), value)));
                 }
-                Some(slot) if slot != self.many.0 => {
-                    filled.push((name, self.inline(slot, join, &str::to_owned).unwrap_or_default()));
+                (Some(slot), many) if many.as_ref().is_none_or(|(list, _)| slot != *list) => {
+                    // What is not known here stays as it is written: a text in braces.
+                    filled.push((name, self.plain(slot).unwrap_or_else(|| value.clone())));
                 }
-                _ => filled.push((name, fill(value, &|slot| self.inline(slot, join, escape)))),
+                _ => filled.push((name, fill(value, &|slot| self.inline(slot)))),
             }
         }
         filled
     }
 
-    fn json(&self, body: Option<&Json>) -> Option<Json> {
-        self.json_escaped(body, &str::to_owned)
+    fn json(&self, body: &Json) -> Json {
+        let filling = |slot: &str| {
+            if let Some((list, items)) = &self.many
+                && slot == *list
+            {
+                return Some(Filling::Many(items.clone()));
+            }
+            self.one(slot).map(|value| Filling::One(value.clone()))
+        };
+        fill_json(body, &filling, &|slot| self.inline(slot))
     }
 
-    fn json_escaped(&self, body: Option<&Json>, escape: &dyn Fn(&str) -> String) -> Option<Json> {
-        let filling = |slot: &str| {
-            if slot == self.many.0 {
-                return Some(Filling::Many(self.many.1.clone()));
-            }
-            self.ones
-                .iter()
-                .find(|(name, _)| *name == slot)
-                .map(|(_, value)| Filling::One(value.clone()))
-        };
-        body.map(|body| fill_json(body, &filling, &|slot| self.inline(slot, None, escape)))
+    /// The same as variables of a template.
+    fn context(&self) -> Map<String, Json> {
+        let ones = self
+            .ones
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let many = self
+            .many
+            .iter()
+            .map(|(name, items)| ((*name).to_owned(), Json::Array(items.clone())));
+        ones.chain(many).collect()
+    }
+
+    fn one(&self, slot: &str) -> Option<&Json> {
+        let (_, value) = self.ones.iter().find(|(name, _)| *name == slot)?;
+        Some(value)
+    }
+
+    /// A single value as it is.
+    fn plain(&self, slot: &str) -> Option<String> {
+        plain(self.one(slot)?)
     }
 
     /// A placeholder within other text. The field's name comes from the manifest and is not escaped.
-    fn inline(&self, slot: &str, join: Option<&str>, escape: &dyn Fn(&str) -> String) -> Option<String> {
-        if slot == self.many.0 {
-            let texts: Vec<String> = self
-                .many
-                .1
-                .iter()
-                .filter_map(plain)
-                .map(|text| escape(&text))
-                .collect();
-            return Some(texts.join(join.unwrap_or(",")));
+    fn inline(&self, slot: &str) -> Option<String> {
+        let escaped = |text: String| match self.escape {
+            Some(escape) => escape(&text),
+            None => text,
+        };
+        if let Some((list, items)) = &self.many
+            && slot == *list
+        {
+            let texts: Vec<String> = items.iter().filter_map(plain).map(escaped).collect();
+            return Some(texts.join(self.join.unwrap_or(",")));
         }
-        let (name, value) = self.ones.iter().find(|(name, _)| *name == slot)?;
-        let text = plain(value)?;
-        Some(if *name == "field" { text } else { escape(&text) })
+        let text = self.plain(slot)?;
+        Some(if slot == "field" { text } else { escaped(text) })
     }
 }

@@ -3,30 +3,32 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use jiff::tz::Offset;
-use seamless_core::{Capabilities, Error, ErrorKind, ExternalKey, OpenContext, Result, Secret, SystemId};
+use seamless_core::{
+    Capabilities, Clock, Error, ErrorKind, ExternalKey, OpenContext, Result, Secret, SystemId, Timestamp,
+};
 use seamless_http::{HttpClient, Request};
 
 use crate::answer::{Answer, Purpose};
-use crate::call::{Call, Payload};
-use crate::manifest::{Auth, AuthKind, CapabilitySpec, Entity, ExternalKeySpec, Manifest, Method, PageKind};
+use crate::auth::{Credentials, Grip};
+use crate::call::{Call, FORM, Payload, XML};
+use crate::manifest::{AnswerFormat, CapabilitySpec, Entity, ExternalKeySpec, Manifest, Method, PageKind};
+use crate::pace::{self, Pace};
 use crate::settings::Settings;
 use crate::stamp::parse_offset;
+
+/// Values looked for in one reading of a whole list.
+const SCAN_VALUES_MAX: usize = 500;
 
 /// Source and target of one system share it, and with it one client and one budget.
 pub(crate) struct Connector {
     pub(crate) system: SystemId,
     pub(crate) manifest: Manifest,
-    http: HttpClient,
+    http: Arc<HttpClient>,
+    clock: Arc<dyn Clock>,
     credentials: Credentials,
-}
-
-enum Credentials {
-    None,
-    Header(String, Secret),
-    Query(String, Secret),
+    pace: Pace,
+    pub(crate) webhook_secrets: Vec<Secret>,
 }
 
 impl Connector {
@@ -34,13 +36,23 @@ impl Connector {
     pub(crate) fn open(ctx: &OpenContext) -> Result<Connector> {
         let settings = Settings::parse(&ctx.settings)?;
         let manifest = settings.load()?;
-        let http = HttpClient::new(settings.http(&manifest)?, Arc::clone(&ctx.clock))?;
-        let credentials = Credentials::new(&manifest.auth, ctx)?;
+        let http = Arc::new(HttpClient::new(
+            settings.http(&manifest)?,
+            Arc::clone(&ctx.clock),
+        )?);
+        let credentials = Credentials::new(&manifest, &settings, ctx, &http)?;
         Ok(Connector {
             system: ctx.system.clone(),
             manifest,
             http,
+            clock: Arc::clone(&ctx.clock),
             credentials,
+            pace: Pace::default(),
+            webhook_secrets: ["webhook_secret", "webhook_secret_previous"]
+                .iter()
+                .filter_map(|name| ctx.secrets.get(*name).cloned())
+                .filter(|secret| !secret.expose().is_empty())
+                .collect(),
         })
     }
 
@@ -71,14 +83,14 @@ impl Connector {
             .or(all.granularity_ms)
             .map(Duration::from_millis);
         let unit = entity.stamp_format.unit();
-        let asked_in = entity
-            .list
-            .since
-            .as_ref()
-            .and_then(|since| since.format.as_ref())
-            .map_or(unit, |format| format.unit());
+        let asked = entity.changes.iter().chain([&entity.list]);
+        let asked_in = asked
+            .filter(|list| list.asks_since())
+            .map(|list| list.stamp_format(entity).unit())
+            .max()
+            .unwrap_or(unit);
         Capabilities {
-            incremental: entity.list.since.is_some(),
+            incremental: entity.is_incremental(),
             cursor_granularity: granularity
                 .unwrap_or(weakest.cursor_granularity)
                 .max(unit)
@@ -94,11 +106,22 @@ impl Connector {
                 .as_ref()
                 .is_some_and(|update| update.expects_version()),
             ascending_ids: entity.above.is_some(),
-            find_batch_max: entity.find.as_ref().map_or(1, |find| find.values_max),
+            find_batch_max: entity.find.as_ref().map_or(1, |find| {
+                if find.scan {
+                    SCAN_VALUES_MAX
+                } else {
+                    find.values_max
+                }
+            }),
             write_concurrency: self.manifest.limits.concurrency,
             settle_after: secs(|spec| spec.settle_after_secs, weakest.settle_after),
             search_lag_max: secs(|spec| spec.search_lag_secs, weakest.search_lag_max),
         }
+    }
+
+    /// The host's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Makes a reading call.
@@ -107,8 +130,14 @@ impl Connector {
     }
 
     /// Makes a writing call; it must not be sent after `send_by`.
-    pub(crate) async fn write(&self, entity: &str, call: Call, send_by: Duration) -> Result<Answer> {
-        self.send(entity, call, Purpose::Write, Some(send_by)).await
+    pub(crate) async fn write(
+        &self,
+        entity: &str,
+        call: Call,
+        purpose: Purpose,
+        send_by: Duration,
+    ) -> Result<Answer> {
+        self.send(entity, call, purpose, Some(send_by)).await
     }
 
     async fn send(
@@ -125,25 +154,47 @@ impl Connector {
                 error.with("system", &self.system).with("entity", entity)
             }
         };
-        // The client blanks out what it sent as JSON or query; it cannot see through a form.
-        let may_quote = !matches!(call.body, Some(Payload::Form(_)));
-        let mut request = self.request(call).map_err(named)?.endpoint(entity);
-        if let Some(send_by) = send_by {
-            request = request.send_by(send_by);
+        // The client blanks out what it sent as JSON or query; it cannot see through a form or a text.
+        let may_quote = !matches!(call.body, Some(Payload::Form(_) | Payload::Text { .. }));
+        let mut is_again = false;
+        loop {
+            let grip = self.credentials.grip().await.map_err(named)?;
+            self.pace.wait(&*self.clock, send_by).await.map_err(named)?;
+            let mut request = self.request(&call, &grip).map_err(named)?.endpoint(entity);
+            if let Some(send_by) = send_by {
+                request = request.send_by(send_by);
+            }
+            if purpose != Purpose::Read {
+                request = request.writes();
+            }
+            let response = self.http.send(request).await.map_err(named)?;
+            self.pace.note(&self.manifest.limits, &response, &*self.clock);
+            let pause = pace::asked(&self.manifest.limits, &response);
+            let format = self.manifest.system.format;
+            let answer = Answer::judge(&self.manifest.errors, format, purpose, may_quote, response);
+            match answer {
+                // Refused before anything happened, so that even a write may be made again; once, and only with a new token.
+                Err(error)
+                    if error.kind == ErrorKind::Auth
+                        && !is_again
+                        && self.credentials.refused(&grip).await =>
+                {
+                    is_again = true;
+                }
+                Err(error) if error.kind == ErrorKind::RateLimited && pause.is_some() => {
+                    return Err(named(error.retry_later(pause)));
+                }
+                answer => return answer.map_err(named),
+            }
         }
-        if purpose == Purpose::Write {
-            request = request.writes();
-        }
-        let response = self.http.send(request).await.map_err(named)?;
-        Answer::judge(&self.manifest.errors, purpose, may_quote, response).map_err(named)
     }
 
-    fn request(&self, call: Call) -> Result<Request> {
+    fn request(&self, call: &Call, grip: &Grip) -> Result<Request> {
         let system = &self.manifest.system;
         let path = if call.is_next_url {
             self.http.same_origin(&call.path)?
         } else {
-            call.path
+            call.path.clone()
         };
         let mut request = match call.method {
             Method::Get => Request::get(path),
@@ -152,34 +203,39 @@ impl Connector {
             Method::Patch => Request::patch(path),
             Method::Delete => Request::delete(path),
         };
-        request = request.header("accept", "application/json");
-        for (name, value) in &system.headers {
-            request = request.header(name, value);
-        }
-        for (name, value) in &call.headers {
-            request = request.header(name, value);
-        }
+        request = request.header(
+            "accept",
+            match system.format {
+                AnswerFormat::Json => "application/json",
+                AnswerFormat::Xml => XML,
+            },
+        );
         // A next URL carries its own parameters, the fixed ones among them.
         let fixed = system
             .query
             .iter()
             .filter(|_| !call.is_next_url)
             .map(|(name, value)| (name.clone(), value.clone()));
-        for (name, value) in fixed.chain(call.query) {
+        for (name, value) in fixed.chain(call.query.iter().cloned()) {
             request = request.query(name, value);
         }
-        request = match &self.credentials {
-            Credentials::None => request,
-            Credentials::Header(name, secret) => request.secret_header(name, secret),
-            Credentials::Query(name, secret) => request.query(name, secret.expose()),
-        };
-        Ok(match call.body {
+        request = match &call.body {
             None => request,
-            Some(Payload::Json(json)) => request.json(&json),
-            Some(Payload::Form(pairs)) => {
-                request.body("application/x-www-form-urlencoded", form_encoded(&pairs))
+            Some(Payload::Json(json)) => request.json(json),
+            Some(Payload::Form(pairs)) => request.body(FORM, form_encoded(pairs)),
+            Some(Payload::Text { content_type, text }) => request.body(content_type, text.clone()),
+        };
+        // After the body, so that a manifest can name another type of JSON. A type without a body would only confuse.
+        for (name, value) in system
+            .headers
+            .iter()
+            .chain(call.headers.iter().map(|(name, value)| (name, value)))
+        {
+            if call.body.is_some() || !name.eq_ignore_ascii_case("content-type") {
+                request = request.header(name, value);
             }
-        })
+        }
+        self.credentials.put(request, grip, &self.http, &*self.clock)
     }
 
     /// Path and query of a next-page URL, which must be of our own origin. The key is taken out: tokens are kept on disk.
@@ -194,7 +250,7 @@ impl Connector {
         let absolute = absolute.split('#').next().unwrap_or_default();
         let rest = absolute.split_once("://").map_or(absolute, |(_, rest)| rest);
         let rest = rest.find('/').map_or("/", |slash| &rest[slash..]);
-        let (Credentials::Query(key, _), Some((path, query))) = (&self.credentials, rest.split_once('?'))
+        let (Some(key), Some((path, query))) = (self.credentials.secret_parameter(), rest.split_once('?'))
         else {
             return Ok(rest.to_owned());
         };
@@ -208,52 +264,6 @@ impl Connector {
             path.to_owned()
         } else {
             format!("{path}?{}", kept.join("&"))
-        })
-    }
-}
-
-impl Credentials {
-    fn new(auth: &Auth, ctx: &OpenContext) -> Result<Credentials> {
-        let secret = |name: &str| {
-            ctx.secrets
-                .get(name)
-                .filter(|secret| !secret.expose().is_empty())
-                .ok_or_else(|| {
-                    let message =
-                        format!("the secret '{name}' is missing, which the manifest's [auth] needs");
-                    Error::new(ErrorKind::Config, message)
-                        .with("system", &ctx.system)
-                        .with("setting", name)
-                })
-        };
-        let authorization = |value: String| Credentials::Header("authorization".into(), Secret::new(value));
-        Ok(match auth.kind {
-            AuthKind::None => Credentials::None,
-            AuthKind::Bearer => authorization(format!("Bearer {}", secret("token")?.expose())),
-            AuthKind::Basic => {
-                // A user name is no secret to everybody: it may stand in the settings.
-                let user = match ctx.settings.get("username").and_then(serde_json::Value::as_str) {
-                    Some(user) => user,
-                    None => secret("username")?.expose(),
-                };
-                let pair = format!("{user}:{}", secret("password")?.expose());
-                authorization(format!("Basic {}", STANDARD.encode(pair)))
-            }
-            AuthKind::ApiKey => {
-                let key = secret("api_key")?.expose();
-                match (&auth.header, &auth.query) {
-                    (Some(header), _) => {
-                        let prefix = auth.prefix.as_deref().unwrap_or_default();
-                        Credentials::Header(header.clone(), Secret::new(format!("{prefix}{key}")))
-                    }
-                    (None, Some(query)) => Credentials::Query(query.clone(), Secret::new(key)),
-                    (None, None) => {
-                        return Err(Error::config(
-                            "api_key needs 'header' or 'query' in the manifest's [auth]",
-                        ));
-                    }
-                }
-            }
         })
     }
 }
@@ -276,7 +286,7 @@ impl PageKind {
 }
 
 /// `application/x-www-form-urlencoded`.
-fn form_encoded(pairs: &[(String, String)]) -> Vec<u8> {
+pub(crate) fn form_encoded(pairs: &[(String, String)]) -> Vec<u8> {
     let encoded: Vec<String> = pairs
         .iter()
         .map(|(name, value)| {

@@ -1,10 +1,10 @@
 //! Finding: records by the value of a field, and records with later ids. Answers are compared again: servers ignore filters
 //! that they do not know, and return everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::try_join_all;
-use seamless_core::{Error, ErrorKind, Lookup, NativeRecord, RecordId, Result, Value, lookup};
+use seamless_core::{Error, ErrorKind, ListRequest, Lookup, NativeRecord, RecordId, Result, Value, lookup};
 use serde_json::Value as Json;
 
 use crate::connector::Connector;
@@ -50,6 +50,9 @@ impl Connector {
             );
             return Err(self.named(native, Error::config(message)));
         }
+        if find.scan {
+            return self.scan(native, find, &by_field, found).await;
+        }
         let batches = by_field.iter().flat_map(|(field, wanted)| {
             wanted
                 .chunks(find.values_max)
@@ -72,11 +75,11 @@ impl Connector {
     ) -> Result<Vec<(usize, NativeRecord)>> {
         let values: Vec<Json> = wanted.iter().map(|(_, value)| value.to_json()).collect();
         let call = find
-            .call(field, &values)
+            .call(field, &values, self.manifest.system.format)
             .map_err(|error| self.named(native, error))?;
         let rows = Rows {
             call,
-            items: &find.items,
+            place: find.place(),
             paging: &find.page,
         };
         let mut walk = Walk::start(&find.page, self.manifest.limits.page_size);
@@ -122,6 +125,55 @@ impl Connector {
         }
     }
 
+    /// Reads the whole list and compares here: for servers that cannot search.
+    async fn scan(
+        &self,
+        native: Native<'_>,
+        find: &Find,
+        by_field: &BTreeMap<&str, Vec<(usize, &Value)>>,
+        mut found: Vec<Vec<NativeRecord>>,
+    ) -> Result<Vec<Vec<NativeRecord>>> {
+        let mut request = ListRequest {
+            entity: native.name.to_owned(),
+            since: None,
+            after: None,
+            limit: self.manifest.limits.page_size,
+        };
+        let mut read = 0;
+        let mut seen = BTreeSet::new();
+        loop {
+            let page = self.list(&request).await?;
+            read += page.records.len();
+            // Pages that overlap bring a record twice.
+            for record in page
+                .records
+                .into_iter()
+                .filter(|record| seen.insert(record.id.clone()))
+            {
+                for (field, wanted) in by_field {
+                    let held = lookup(&record.fields, field)
+                        .and_then(Value::to_plain)
+                        .unwrap_or_default();
+                    for (index, _) in wanted.iter().filter(|(_, value)| equal(&held, value)) {
+                        if found[*index].len() < FOUND_MAX {
+                            found[*index].push(record.clone());
+                        }
+                    }
+                }
+            }
+            match page.next {
+                Some(next) if read < find.rows_max.unwrap_or(SEARCH_ROWS_MAX) => request.after = Some(next),
+                Some(_) => {
+                    let message = format!(
+                        "more than {read} records would have to be read for one search, because the system cannot search; raise find.rows_max"
+                    );
+                    return Err(self.named(native, Error::new(ErrorKind::Limit, message)));
+                }
+                None => return Ok(found),
+            }
+        }
+    }
+
     /// Reads found stubs in full, and compares again.
     async fn unstub(
         &self,
@@ -164,8 +216,10 @@ impl Connector {
         };
         let floor_number = number(floor)?;
         let rows = Rows {
-            call: above.call(floor.as_str()),
-            items: &above.items,
+            call: above
+                .call(floor.as_str())
+                .map_err(|error| self.named(native, error))?,
+            place: above.place(),
             paging: &above.page,
         };
         let mut walk = Walk::start(&above.page, self.manifest.limits.page_size);

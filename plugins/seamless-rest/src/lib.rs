@@ -1,20 +1,28 @@
 #![doc = include_str!("../README.md")]
 
 mod answer;
+mod auth;
 mod body;
 mod call;
 mod connector;
+mod describe;
 mod find;
+mod jinja;
 mod json_path;
+mod listing;
 pub mod manifest;
+mod pace;
 mod page;
 mod plugin;
 mod read;
 mod rows;
 mod settings;
+mod shape;
 mod stamp;
 mod template;
+mod webhook;
 mod write;
+mod xml;
 
 pub use manifest::{Manifest, manifest_schema};
 pub use plugin::Rest;

@@ -4,7 +4,7 @@
 //! (a row deleted on an earlier page moves a later one over the edge), so pages overlap by a row: the last row seen must turn
 //! up again, else the walk steps back until it does.
 
-use seamless_core::{Error, ErrorKind, PageToken, Result};
+use seamless_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -19,7 +19,6 @@ const EMPTY_PAGES_MAX: u8 = 3;
 const SAME_PAGES_MAX: u8 = 2;
 /// Steps back because rows moved, in one list.
 const STEPS_BACK_MAX: u8 = 40;
-const TOKEN_BYTES_MAX: usize = 1024;
 /// Larger than any page.
 const SIZE_MAX: usize = 100_000;
 /// Rows and page numbers beyond this are nobody's.
@@ -84,6 +83,10 @@ pub(crate) struct PageAnswer {
     pub(crate) next: Option<Json>,
     /// Total number of rows, where it says so.
     pub(crate) total: Option<u64>,
+    /// Number of the last page (or how many there are), where it says so.
+    pub(crate) pages: Option<u64>,
+    /// The server says that nothing follows.
+    pub(crate) is_last: bool,
 }
 
 /// The way ahead.
@@ -113,14 +116,8 @@ impl Walk {
         }
     }
 
-    /// Reads a token. One that an older version wrote starts the list again: records may come twice, none is lost.
-    pub(crate) fn resume(token: &PageToken) -> Option<Walk> {
-        let walk: Walk = serde_json::from_str(&token.0).ok()?;
-        walk.is_ours().then_some(walk)
-    }
-
     /// Nothing in it is further than a list of ours gets: from a damaged store anything may come back.
-    fn is_ours(&self) -> bool {
+    pub(crate) fn is_ours(&self) -> bool {
         let counted = match &self.at {
             At::Count(count) => {
                 count.next.max(count.back).max(count.seen) <= COUNT_MAX && count.steps_back <= STEPS_BACK_MAX
@@ -132,19 +129,6 @@ impl Walk {
             && (1..=SIZE_MAX).contains(&self.size)
             && self.empties <= EMPTY_PAGES_MAX
             && self.same <= SAME_PAGES_MAX
-    }
-
-    /// Writes the token.
-    pub(crate) fn token(&self) -> Result<PageToken> {
-        let text = serde_json::to_string(self).map_err(|error| {
-            Error::protocol("the place in the list cannot be written down").because(error)
-        })?;
-        if text.len() > TOKEN_BYTES_MAX {
-            let message =
-                "the server's cursor or next url is longer than 900 bytes; use another way of paging";
-            return Err(Error::new(ErrorKind::Limit, message));
-        }
-        Ok(PageToken(text))
     }
 
     /// True on the first page.
@@ -275,13 +259,18 @@ impl Walk {
             )));
         }
         let numbers: Vec<i64> = answer.keys.iter().filter_map(Json::as_i64).collect();
-        if numbers.windows(2).any(|pair| pair[0] > pair[1]) {
+        let (order, wrong): (&str, fn(&[i64]) -> bool) = if paging.descending {
+            ("descending", |pair| pair[0] < pair[1])
+        } else {
+            ("ascending", |pair| pair[0] > pair[1])
+        };
+        if numbers.windows(2).any(wrong) {
             let message =
-                format!("rows are not in ascending order of '{field}'; ask for that order in list.query");
+                format!("rows are not in {order} order of '{field}'; ask for that order in list.query");
             return Err(Error::protocol(message));
         }
         let is_short = answer.keys.len() < self.size;
-        if is_short && paging.short_page_ends {
+        if answer.is_last || (is_short && paging.short_page_ends) {
             return Ok(None);
         }
         let at = At::Value(last.clone());
@@ -338,8 +327,12 @@ impl Walk {
         };
         let seen_all = answers[0].total.is_some_and(|total| seen >= total);
         let short = paging.short_page_ends && newest.len() < self.size;
+        // The last page is `pages` when they are counted from 1, and one less when from 0.
+        let reached = answers[0]
+            .pages
+            .is_some_and(|pages| here.next + 1 >= pages.saturating_add(first));
         // `same`: past its last page a server may answer with the last page again.
-        if skip == joined.len() || seen_all || short || same {
+        if skip == joined.len() || seen_all || short || same || reached || answers[0].is_last {
             return Ok(Step { skip, next: None });
         }
         let next = match (is_page, paging.stable) {

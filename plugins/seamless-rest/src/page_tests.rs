@@ -33,7 +33,7 @@ fn read(
             // Through the token and back, as a restart would.
             Some(next) => {
                 between(next.pages);
-                walk = Walk::resume(&next.token().unwrap()).unwrap();
+                walk = serde_json::from_str(&serde_json::to_string(&next).unwrap()).unwrap();
                 assert_eq!(walk, next);
             }
         }
@@ -214,18 +214,6 @@ fn cursors_end_or_are_called_endless() {
             .message()
             .contains("repeats the same page")
     );
-}
-
-#[test]
-fn a_cursor_too_long_for_the_token_is_a_limit() {
-    let cursor = paging("kind='cursor'\nquery='c'\nnext='next'");
-    let answer = PageAnswer {
-        ids: vec!["1".into()],
-        next: Some(json!("x".repeat(2_000))),
-        ..Default::default()
-    };
-    let step = Walk::start(&cursor, 10).advance(&cursor, &[answer]).unwrap();
-    assert_eq!(step.next.unwrap().token().unwrap_err().kind, ErrorKind::Limit);
 }
 
 #[test]

@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use futures::future::join_all;
 use seamless_core::mapping::SideMapping;
 use seamless_core::{
-    Capabilities, EntityInfo, EntityName, Error, ListRequest, Lookup, NativeRecord, OpenContext, Page,
-    PluginInfo, Reader, RecordId, Result, Source, SourcePlugin, Target, TargetPlugin, Write, Written,
+    Capabilities, EntityInfo, EntityName, Error, ListRequest, Lookup, NativeRecord, Nudge, OpenContext, Page,
+    PluginInfo, Reader, RecordId, Result, Source, SourcePlugin, Target, TargetPlugin, WebhookCall, Write,
+    Written,
 };
 use serde_json::Value as Json;
 
@@ -74,7 +75,7 @@ impl Reader for Connector {
     }
 
     async fn describe(&self, entity: &str) -> Result<EntityInfo> {
-        self.describe(entity)
+        self.describe(entity).await
     }
 
     async fn fetch(&self, entity: &str, ids: &[RecordId]) -> Result<Vec<NativeRecord>> {
@@ -94,6 +95,10 @@ impl Reader for Connector {
 impl Source for Connector {
     async fn list(&self, request: &ListRequest) -> Result<Page> {
         self.list(request).await
+    }
+
+    fn verify_webhook(&self, call: &WebhookCall) -> Result<Vec<Nudge>> {
+        self.event(call)
     }
 }
 

@@ -1,82 +1,19 @@
-//! Reading: pages of changes, and records by id.
+//! Reading: records by id.
 
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use seamless_core::{
-    EntityInfo, Error, ErrorKind, FieldInfo, ListRequest, NativeRecord, OptionInfo, Page, RecordId, Result,
-    Stamp, Timestamp, Value,
-};
+use seamless_core::{Error, ErrorKind, NativeRecord, RecordId, Result};
 use serde_json::Value as Json;
 
 use crate::call::Call;
 use crate::connector::Connector;
-use crate::json_path::{dig, plain};
+use crate::json_path::dig;
 use crate::manifest::{Get, GetMany};
 use crate::page::Walk;
-use crate::rows::{Native, Rows, WRONG_ROWS_MAX};
+use crate::rows::{Native, WRONG_ROWS_MAX};
 
 impl Connector {
-    /// One page of changes.
-    pub(crate) async fn list(&self, request: &ListRequest) -> Result<Page> {
-        let native = self.native(&request.entity)?;
-        let list = &native.entity.list;
-        let since = request.since.map(|Stamp(micros)| Timestamp(micros));
-        let rows = Rows {
-            call: list.call(native.entity, since),
-            items: &list.items,
-            paging: &list.page,
-        };
-        let limit = request.limit.max(1);
-        let start = || Walk::start(&list.page, limit.min(self.manifest.limits.page_size));
-        let mut walk = request
-            .after
-            .as_ref()
-            .and_then(Walk::resume)
-            .unwrap_or_else(start);
-        let mut server_time = None;
-        // Pages without rows are not worth a return; the walk itself bounds how many there can be.
-        loop {
-            let page = self.rows_page(native, &rows, walk.clone()).await?;
-            server_time = server_time.or(page.server_time);
-            let (mut page_rows, mut next) = (page.rows, page.next);
-            if page_rows.len() > limit {
-                // More than asked for: the rest is read again from the same page.
-                page_rows.truncate(limit);
-                let last = page_rows
-                    .last()
-                    .and_then(|row| dig(row, &native.entity.id))
-                    .and_then(plain);
-                next = Some(walk.behind(last.unwrap_or_default()));
-            }
-            if page_rows.is_empty()
-                && let Some(next) = next
-            {
-                walk = next;
-                continue;
-            }
-            let next = next
-                .map(|walk| walk.token())
-                .transpose()
-                .map_err(|error| self.named(native, error))?;
-            let records = if list.stubs {
-                let ids = self
-                    .ids(native, &page_rows, 0)?
-                    .into_iter()
-                    .map(RecordId)
-                    .collect::<Vec<_>>();
-                self.fetch(native.name, &ids).await?
-            } else {
-                self.records(native, &page_rows)?
-            };
-            return Ok(Page {
-                records,
-                next,
-                server_time,
-            });
-        }
-    }
-
     /// Records by id; those that do not exist are left out.
     pub(crate) async fn fetch(&self, name: &str, ids: &[RecordId]) -> Result<Vec<NativeRecord>> {
         let native = self.native(name)?;
@@ -98,7 +35,10 @@ impl Connector {
         id: &str,
         send_by: Option<Duration>,
     ) -> Result<Option<(Json, NativeRecord)>> {
-        let answer = match self.read(native.name, get.call(id), send_by).await {
+        let call = get
+            .call(native.entity, id)
+            .map_err(|error| self.named(native, error))?;
+        let answer = match self.read(native.name, call, send_by).await {
             Ok(answer) => answer,
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -112,12 +52,17 @@ impl Connector {
             .version_header
             .as_deref()
             .and_then(|name| answer.response.header(name));
+        let (parent, _) = native.entity.id_parts(id);
+        let item = native
+            .entity
+            .shaped(item, "", parent)
+            .map_err(|error| self.named(native, error))?;
         let record = native
             .entity
-            .record(item, header)
+            .record(&item, header)
             .map_err(|error| self.named(native, error))?;
         // Asked for one record and given another: it was merged into that one, so the one asked for is gone.
-        Ok((record.id.as_str() == id).then(|| (item.clone(), record)))
+        Ok((record.id.as_str() == id).then_some((item, record)))
     }
 
     /// One harmless call.
@@ -132,46 +77,20 @@ impl Connector {
                 .await
                 .map(drop);
         }
-        for (name, entity) in self.manifest.entities.iter().take(1) {
+        let first = self
+            .manifest
+            .entities
+            .iter()
+            .find(|(_, entity)| !entity.list.names("parent"));
+        if let Some((name, entity)) = first {
             let walk = Walk::start(&entity.list.page, 1);
-            let call = entity.list.call(entity, None).page(
-                &entity.list.page,
-                &walk.asks(&entity.list.page)[0],
-                walk.size,
-            );
+            let call = entity
+                .list
+                .call(entity, None, None, self.manifest.system.format)?
+                .page(&entity.list.page, &walk.asks(&entity.list.page)[0], walk.size);
             self.read(name, call, None).await?;
         }
         Ok(())
-    }
-
-    /// What the manifest knows about the fields.
-    pub(crate) fn describe(&self, name: &str) -> Result<EntityInfo> {
-        let entity = self.entity(name)?;
-        let option = |json: &Json, active| OptionInfo {
-            value: Value::from_json(json),
-            label: plain(json).unwrap_or_default(),
-            active,
-        };
-        let fields = entity.fields.iter().map(|(name, field)| {
-            let active = field.options.iter().map(|json| option(json, true));
-            let options: Vec<OptionInfo> = active
-                .chain(field.inactive_options.iter().map(|json| option(json, false)))
-                .collect();
-            FieldInfo {
-                name: name.clone(),
-                data_type: field.data_type.clone().unwrap_or_else(|| "text".into()),
-                length: field.max_length,
-                required: field.required,
-                read_only: field.read_only,
-                options: (!options.is_empty()).then_some(options),
-                reference: field.reference.clone(),
-            }
-        });
-        Ok(EntityInfo {
-            fields: fields.collect(),
-            can_create: entity.create.is_some(),
-            can_update: entity.update.is_some(),
-        })
     }
 
     async fn get_each(&self, native: Native<'_>, ids: &[&str]) -> Result<Vec<NativeRecord>> {
@@ -192,11 +111,15 @@ impl Connector {
     }
 
     async fn get_batch(&self, native: Native<'_>, many: &GetMany, ids: &[&str]) -> Result<Vec<NativeRecord>> {
-        let answer = self.read(native.name, many.call(ids), None).await?;
-        let rows = answer
-            .rows(&many.items)
+        let call = many
+            .call(native.entity, ids, self.manifest.system.format)
             .map_err(|error| self.named(native, error))?;
-        let mut records = self.records(native, rows)?;
+        let rows = match self.read(native.name, call, None).await {
+            Ok(answer) => self.rows_of(native, &answer, many.place())?,
+            Err(error) if error.kind == ErrorKind::NotFound && many.missing_is_empty => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let mut records = self.records(native, &rows)?;
         let wrong = records.len();
         records.retain(|record| ids.contains(&record.id.as_str()));
         if wrong - records.len() >= WRONG_ROWS_MAX && records.len() < wrong / 2 {

@@ -7,7 +7,7 @@ use crate::answer::Answer;
 use crate::call::Call;
 use crate::connector::Connector;
 use crate::json_path::{dig, plain};
-use crate::manifest::{Entity, PageKind, Paging};
+use crate::manifest::{Above, Entity, Find, GetMany, List, PageKind, Paging};
 use crate::page::{PageAnswer, Walk};
 
 /// This many wrong rows, and more wrong than right ones, mean that the server did not look at the filter.
@@ -23,8 +23,20 @@ pub(crate) struct Native<'a> {
 /// A list that goes on over pages: what to ask and where the rows are.
 pub(crate) struct Rows<'a> {
     pub(crate) call: Call,
-    pub(crate) items: &'a str,
+    pub(crate) place: RowsPlace<'a>,
     pub(crate) paging: &'a Paging,
+}
+
+/// Where rows are in an answer.
+#[derive(Clone, Copy)]
+pub(crate) struct RowsPlace<'a> {
+    pub(crate) items: &'a str,
+    /// Path of the record inside each row.
+    pub(crate) row: &'a str,
+    /// "Not found", or no list at all, means that there are none.
+    pub(crate) missing_is_empty: bool,
+    /// The parent that they were asked for.
+    pub(crate) parent: Option<&'a str>,
 }
 
 /// One page of it.
@@ -32,6 +44,54 @@ pub(crate) struct RowsPage {
     pub(crate) rows: Vec<Json>,
     pub(crate) next: Option<Walk>,
     pub(crate) server_time: Option<Timestamp>,
+}
+
+impl List {
+    /// Where the rows of one parent's list are.
+    pub(crate) fn place<'a>(&'a self, parent: Option<&'a str>) -> RowsPlace<'a> {
+        RowsPlace {
+            items: &self.items,
+            row: &self.row,
+            missing_is_empty: self.missing_is_empty,
+            parent,
+        }
+    }
+}
+
+impl Find {
+    /// Where the rows found are.
+    pub(crate) fn place(&self) -> RowsPlace<'_> {
+        RowsPlace {
+            items: &self.items,
+            row: &self.row,
+            missing_is_empty: self.missing_is_empty,
+            parent: None,
+        }
+    }
+}
+
+impl GetMany {
+    /// Where the rows of a batch are.
+    pub(crate) fn place(&self) -> RowsPlace<'_> {
+        RowsPlace {
+            items: &self.items,
+            row: &self.row,
+            missing_is_empty: self.missing_is_empty,
+            parent: None,
+        }
+    }
+}
+
+impl Above {
+    /// Where the rows with higher ids are.
+    pub(crate) fn place(&self) -> RowsPlace<'_> {
+        RowsPlace {
+            items: &self.items,
+            row: &self.row,
+            missing_is_empty: self.missing_is_empty,
+            parent: None,
+        }
+    }
 }
 
 impl Connector {
@@ -67,9 +127,11 @@ impl Connector {
             let call = rows.call.clone().page(paging, &ask, walk.size);
             let answer = match self.read(native.name, call, None).await {
                 Ok(answer) => answer,
-                // Past the last page some servers say "no such page".
+                // Past the last page some servers say "no such page", and some say "not found" of an empty list.
                 Err(error)
-                    if error.kind == ErrorKind::NotFound && paging.kind.is_counted() && !walk.at_start() =>
+                    if error.kind == ErrorKind::NotFound
+                        && (rows.place.missing_is_empty
+                            || (paging.kind.is_counted() && !walk.at_start())) =>
                 {
                     answers.push(PageAnswer::default());
                     pages.push(Vec::new());
@@ -78,10 +140,7 @@ impl Connector {
                 Err(error) => return Err(error),
             };
             server_time = server_time.or(answer.response.server_time);
-            let page = answer
-                .rows(rows.items)
-                .map_err(|error| self.named(native, error))?
-                .to_vec();
+            let page = self.rows_of(native, &answer, rows.place)?;
             answers.push(self.page_answer(native, rows, &answer, &page)?);
             pages.push(page);
         }
@@ -106,7 +165,30 @@ impl Connector {
         })
     }
 
-    pub(crate) fn page_answer(
+    /// The records of an answer, shaped.
+    pub(crate) fn rows_of(
+        &self,
+        native: Native<'_>,
+        answer: &Answer,
+        place: RowsPlace<'_>,
+    ) -> Result<Vec<Json>> {
+        if place.missing_is_empty && dig(&answer.json, place.items).is_none() {
+            return Ok(Vec::new());
+        }
+        let rows = answer
+            .rows(place.items)
+            .map_err(|error| self.named(native, error))?;
+        let shaped = |(index, row): (usize, &Json)| {
+            let position = |error: Error| self.named(native, error.with("position", index + 1));
+            native
+                .entity
+                .shaped(row, place.row, place.parent)
+                .map_err(position)
+        };
+        rows.iter().enumerate().map(shaped).collect()
+    }
+
+    fn page_answer(
         &self,
         native: Native<'_>,
         rows: &Rows<'_>,
@@ -134,6 +216,8 @@ impl Connector {
             keys: paging.field.as_ref().map(key).unwrap_or_default(),
             next,
             total: answer.total(paging),
+            pages: answer.pages(paging),
+            is_last: answer.is_last(paging),
         })
     }
 

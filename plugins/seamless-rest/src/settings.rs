@@ -59,6 +59,27 @@ pub struct Settings {
     /// Secret of `api_key`, by reference.
     #[serde(default)]
     pub api_key: Option<Json>,
+    /// OAuth2 client, by reference or as it is.
+    #[serde(default)]
+    pub client_id: Option<Json>,
+    /// Its secret, by reference.
+    #[serde(default)]
+    pub client_secret: Option<Json>,
+    /// Secret of `hmac`, by reference.
+    #[serde(default)]
+    pub secret: Option<Json>,
+    /// Secret that the system signs its events with, by reference.
+    #[serde(default)]
+    pub webhook_secret: Option<Json>,
+    /// The one before, while both are in use.
+    #[serde(default)]
+    pub webhook_secret_previous: Option<Json>,
+    /// File with the OAuth2 refresh token (mode 0600), rewritten whenever the system hands out a new one.
+    #[serde(default)]
+    pub refresh_file: Option<PathBuf>,
+    /// Overrides the manifest's `auth.token_url`.
+    #[serde(default)]
+    pub sign_in_url: Option<String>,
     /// User of `basic`, by reference or as it is.
     #[serde(default)]
     pub username: Option<Json>,
@@ -108,6 +129,7 @@ impl Settings {
             }
             (None, None) => return Err(Error::config("the setting 'manifest' is missing")),
         };
+        manifest.auth.token_url = self.sign_in_url.clone().or(manifest.auth.token_url);
         let limits = &mut manifest.limits;
         limits.requests_per_second = self.requests_per_second.or(limits.requests_per_second);
         limits.concurrency = within("concurrency", self.concurrency.unwrap_or(limits.concurrency), 64)?;
@@ -131,7 +153,16 @@ impl Settings {
                     "nobody says where the system is: set 'endpoint' here or 'base_url' in the manifest",
                 )
             })?;
-        let mut http = HttpSettings::new(base_url.clone());
+        let mut http = self.http_at(base_url)?;
+        http.requests_per_second = manifest.limits.requests_per_second;
+        http.concurrency_per_endpoint = manifest.limits.concurrency;
+        http.validate()?;
+        Ok(http)
+    }
+
+    /// How to reach another address of the system (its token endpoint), under the same rules.
+    pub(crate) fn http_at(&self, url: &str) -> Result<HttpSettings> {
+        let mut http = HttpSettings::new(url.to_owned());
         http.allow_private_network = self.allow_private_network;
         if let Some(secs) = self.timeout_secs {
             http.total_timeout = Duration::from_secs(within("timeout_secs", secs as usize, 3_600)? as u64);
@@ -139,8 +170,6 @@ impl Settings {
             http.connect_timeout = http.connect_timeout.min(http.total_timeout);
         }
         http.body_bytes_max = self.body_bytes_max.unwrap_or(http.body_bytes_max);
-        http.requests_per_second = manifest.limits.requests_per_second;
-        http.concurrency_per_endpoint = manifest.limits.concurrency;
         http.validate()?;
         Ok(http)
     }

@@ -1,5 +1,5 @@
-//! Placeholders: `{id}` inside a path, a query or a JSON body. `{{` and `}}` stand for the braces themselves; anything in
-//! braces that does not look like a name is left alone.
+//! Placeholders: `{id}` inside a path, a query or a JSON body. `{{id}}` stands for the text `{id}` itself; anything else in
+//! braces is left alone, so that JSON can be written in a query parameter.
 
 use serde_json::Value as Json;
 
@@ -95,10 +95,11 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
     let (mut from, mut at) = (0, 0);
     while let Some(found) = text[at..].find(['{', '}']) {
         let brace = at + found;
-        if text[brace..].starts_with("{{") || text[brace..].starts_with("}}") {
-            // The first brace of the pair is kept as text, the second one is dropped.
-            pieces.push(Piece::Text(&text[from..=brace]));
-            (from, at) = (brace + 2, brace + 2);
+        if let Some(name) = escaped_at(&text[brace..]) {
+            let inner = brace + 1..brace + name.len() + 3;
+            pieces.push(Piece::Text(&text[from..brace]));
+            pieces.push(Piece::Text(&text[inner.clone()]));
+            (from, at) = (inner.end + 1, inner.end + 1);
         } else if let Some(name) = slot_at(&text[brace..]) {
             pieces.push(Piece::Text(&text[from..brace]));
             pieces.push(Piece::Slot(name));
@@ -110,6 +111,12 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
     pieces.push(Piece::Text(&text[from..]));
     pieces.retain(|piece| *piece != Piece::Text(""));
     pieces
+}
+
+/// `{{name}}`.
+fn escaped_at(text: &str) -> Option<&str> {
+    let name = slot_at(text.strip_prefix('{')?)?;
+    text[name.len() + 3..].starts_with('}').then_some(name)
 }
 
 fn slot_at(text: &str) -> Option<&str> {
@@ -135,6 +142,8 @@ mod tests {
             ("/a/{id}/b", "/a/7/b"),
             ("{id}{id}", "77"),
             ("{{id}}", "{id}"),
+            (r#"{"a":{"{id}":{"is":"{id}"}}}"#, r#"{"a":{"7":{"is":"7"}}}"#),
+            ("{{{id}}}", "{{id}}"),
             ("query { accounts { name } }", "query { accounts { name } }"),
             ("{ id }", "{ id }"),
             ("{other}", "{other}"),

@@ -6,7 +6,7 @@ use seamless_core::{
     Effect, Error, ErrorKind, Fields, NativeRecord, RecordId, Result, Write, WriteAction, Written,
 };
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Purpose};
 use crate::connector::Connector;
 use crate::json_path::{dig, plain};
 use crate::manifest::{Create, Update};
@@ -32,10 +32,10 @@ impl Connector {
             .as_ref()
             .ok_or_else(|| self.not_described(native, "create"))?;
         let call = create
-            .call(native.entity, fields)
+            .call(native.entity, fields, self.manifest.system.format)
             .map_err(|error| self.named(native, error))?;
-        let answer = self.write(native.name, call, send_by).await?;
-        match new_id(native, create, &answer) {
+        let answer = self.write(native.name, call, Purpose::Create, send_by).await?;
+        match new_id(native, create, &answer).and_then(|own| native.entity.whole_id(own, fields)) {
             Some(id) => Ok(Written { id: RecordId(id) }),
             // It was probably made, but nobody knows under which id: the engine has to look for it.
             None => {
@@ -66,9 +66,9 @@ impl Connector {
             Some(self.whole(native, update, current, send_by).await?)
         };
         let call = update
-            .call(native.entity, current, whole, fields)
+            .call(native.entity, current, whole, fields, self.manifest.system.format)
             .map_err(|error| self.named(native, error))?;
-        self.write(native.name, call, send_by)
+        self.write(native.name, call, Purpose::Change, send_by)
             .await
             .map_err(|error| error.with("record", &current.id))?;
         Ok(Written {
@@ -111,9 +111,9 @@ impl Connector {
             .as_ref()
             .ok_or_else(|| self.not_described(native, "delete"))?;
         let call = delete
-            .call(id.as_str())
+            .call(native.entity, id.as_str())
             .map_err(|error| self.named(native, error))?;
-        match self.write(native.name, call, send_by).await {
+        match self.write(native.name, call, Purpose::Change, send_by).await {
             Ok(_) => Ok(Written { id: id.clone() }),
             // Gone already is what was wanted.
             Err(error) if error.kind == ErrorKind::NotFound => Ok(Written { id: id.clone() }),

@@ -36,8 +36,8 @@ pub enum Table {
     Suspect = 13,
     /// What a person has decided about a record.
     Decision = 14,
-    /// Pairs with conflicts that only a person can decide.
-    Asked = 15,
+    /// Pairs with fields that wait alone.
+    Held = 15,
 }
 
 impl Table {
@@ -57,7 +57,7 @@ impl Table {
         Table::WriteBack,
         Table::Suspect,
         Table::Decision,
-        Table::Asked,
+        Table::Held,
     ];
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::options::{clip, label_of, plain};
-use super::{FieldMapping, OptionMap, SideMapping};
+use super::{FieldMapping, OptionMap, SideMapping, template};
 use crate::contract::{EntityInfo, FieldInfo, OptionInfo};
 
 /// How bad it is.
@@ -45,20 +45,15 @@ impl SideMapping {
             report.cross_reference(xref, live);
         }
         for (name, field) in &self.fields {
-            match find(live, &field.native) {
-                Some(info) => report.field(name, field, info),
-                None if live
-                    .fields
-                    .iter()
-                    .any(|info| is_inside(&field.native, &info.name)) => {}
-                None => {
-                    let sentence = format!(
-                        "{} has no field {}{}",
-                        self.entity,
-                        field.native,
-                        suggestion(&field.native, live)
-                    );
-                    report.add(name, Severity::Error, sentence);
+            for path in template::paths(&field.native) {
+                match find(live, path) {
+                    Some(info) => report.field(name, field, info),
+                    None if live.fields.iter().any(|info| is_inside(path, &info.name)) => {}
+                    None => {
+                        let hint = suggestion(path, live);
+                        let sentence = format!("{} has no field {path}{hint}", self.entity);
+                        report.add(name, Severity::Error, sentence);
+                    }
                 }
             }
         }

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Compare, FieldIssue, FieldKind, FieldMapping, Loss, Observed, Projection, SideMapping, TODAY, Transform,
-    kind, options, path,
+    kind, options, template,
 };
 use crate::record::NativeRecord;
 use crate::value::{Date, Fields, Value, lookup};
@@ -27,8 +27,8 @@ impl SideMapping {
             broken: Default::default(),
         };
         for (name, field) in &self.fields {
-            let held = path::read(&native.fields, &field.native);
-            match held.and_then(|held| field.read(held.unwrap_or(&Value::Null))) {
+            let held = template::read(&native.fields, &field.native);
+            match held.and_then(|held| field.read(held.as_deref().unwrap_or(&Value::Null))) {
                 Ok(value) => {
                     observed.fields.insert(name.clone(), value);
                 }

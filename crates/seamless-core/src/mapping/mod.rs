@@ -10,6 +10,7 @@ mod convert;
 mod kind;
 mod options;
 mod path;
+mod template;
 #[cfg(test)]
 mod tests;
 mod transform;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use check::{MappingProblem, Severity};
 pub use options::OptionMap;
 pub(crate) use path::with_whole_lists;
+pub use template::is_template;
 pub use transform::{Compare, Transform};
 
 use crate::record::{RecordId, Stamp};
@@ -45,7 +47,8 @@ pub struct SideMapping {
 #[serde(deny_unknown_fields)]
 pub struct FieldMapping {
     /// Native path: `name`, `address.city`, and into lists `phones[type=work].number` or `lines[0]`. An element is written as the whole list with
-    /// that element changed, because systems replace lists as a whole.
+    /// that element changed, because systems replace lists as a whole. A template (`{firstName} {lastName}`) reads several as one text and is
+    /// never written.
     pub native: String,
     /// Canonical type.
     #[serde(default)]

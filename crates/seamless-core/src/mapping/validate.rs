@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::options::plain;
-use super::{FieldKind, FieldMapping, OptionMap, SideMapping, path};
+use super::{FieldKind, FieldMapping, OptionMap, SideMapping, path, template};
 use crate::value::Value;
 
 impl SideMapping {
@@ -67,7 +67,15 @@ impl FieldMapping {
         let text = self.is_text();
         refuse(self.native.trim().is_empty(), "it names no native field");
         refuse(
-            path::is_too_far(&self.native),
+            self.writable && template::is_template(&self.native),
+            "its native path is a template, which cannot be written: set writable = false",
+        );
+        refuse(
+            template::paths(&self.native).contains(&""),
+            "its template names a field without a name: {}",
+        );
+        refuse(
+            template::paths(&self.native).into_iter().any(path::is_too_far),
             "it names a position beyond 99 of a list; lists that long are no fields",
         );
         refuse(

@@ -186,14 +186,23 @@ impl Held {
 
     /// Hands them over to an intent.
     pub(crate) fn hand_over(&self, engine: &Engine, intent: &str) -> Result<Vec<Op>> {
-        let holder = ClaimHolder::Intent(intent.to_owned());
-        self.versions
-            .iter()
-            .map(|(key, version)| {
-                let expect = fence(engine, *version);
-                Rows::put_plain(RowKey::new(Table::Claim, key.clone()), expect, &holder)
-            })
-            .collect()
+        self.held_by(engine, &ClaimHolder::Intent(intent.to_owned()))
+    }
+
+    /// Takes them back from an intent.
+    pub(crate) fn hand_back(&self, engine: &Engine, claimant: &Claimant) -> Result<Vec<Op>> {
+        self.held_by(engine, &ClaimHolder::Worker(claimant.name.clone()))
+    }
+
+    fn held_by(&self, engine: &Engine, holder: &ClaimHolder) -> Result<Vec<Op>> {
+        let claim = |(key, version): (&String, &u64)| {
+            Rows::put_plain(
+                RowKey::new(Table::Claim, key.clone()),
+                fence(engine, *version),
+                holder,
+            )
+        };
+        self.versions.iter().map(claim).collect()
     }
 
     /// The same claims after a commit that wrote them.

@@ -11,7 +11,7 @@ use super::spec::SyncSpec;
 use super::state::{
     Answer, Decision, Hint, Link, Pair, Parked, RecordKey, Rows, WriteBack, expect_of, hint_row, pair_row_of,
 };
-use crate::contract::{Expect, Op, RowKey, Scan, Side, Table};
+use crate::contract::{Expect, Op, Side, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mapping::Observed;
 use crate::record::RecordId;
@@ -73,26 +73,20 @@ impl Engine {
             Ok(reviews.len() < max)
         })
         .await?;
-        let mut asked = Vec::new();
-        self.each_row(Table::Asked, |key, _| {
-            asked.extend(self.record_of(&key.key));
-            Ok(reviews.len() + asked.len() < max)
-        })
-        .await?;
-        for record in asked {
-            let Some((link, pair, _)) = self.pair_of(&record).await? else {
-                continue;
-            };
-            let fields = pair
-                .blocked
-                .iter()
-                .filter(|(_, why)| *why == super::conflict::ASKED);
-            reviews.push(Review {
-                asked: fields.map(|(name, _)| name.clone()).collect(),
-                other: Some(link.other),
-                record,
-                parked: None,
-            });
+        for held in self.held(max).await? {
+            let asked = held
+                .fields
+                .into_iter()
+                .filter(|(_, why)| why == super::conflict::ASKED);
+            let asked: BTreeSet<String> = asked.map(|(name, _)| name).collect();
+            if !asked.is_empty() {
+                reviews.push(Review {
+                    asked,
+                    other: Some(held.other),
+                    record: held.record,
+                    parked: None,
+                });
+            }
         }
         reviews.truncate(max);
         Ok(reviews)
@@ -251,7 +245,7 @@ impl Engine {
             });
         }
         ops.push(Op::Delete {
-            key: record.on_first_side(&other.id).row(Table::Asked),
+            key: record.on_first_side(&other.id).row(Table::Held),
             expect: Expect::Any,
         });
         for (own, there) in [(record, other), (other, record)] {
@@ -420,7 +414,7 @@ impl Engine {
         row.map(|row| Rows::plain(&key, &row)).transpose()
     }
 
-    async fn pair_of(&self, record: &RecordKey) -> Result<Option<(Link, Pair, Expect)>> {
+    pub(super) async fn pair_of(&self, record: &RecordKey) -> Result<Option<(Link, Pair, Expect)>> {
         let Some(link) = self.link_of(record).await? else {
             return Ok(None);
         };
@@ -429,32 +423,5 @@ impl Engine {
         let expect = expect_of(row.as_ref());
         let pair = row.map(|row| self.typed().sealed(&key, &row)).transpose()?;
         Ok(Some((link, pair.unwrap_or_default(), expect)))
-    }
-
-    /// Walks over the rows of a table; the visitor ends it with `false`.
-    async fn each_row(
-        &self,
-        table: Table,
-        mut visit: impl FnMut(RowKey, crate::contract::Row) -> Result<bool> + Send,
-    ) -> Result<()> {
-        let mut after = None;
-        loop {
-            let scan = Scan {
-                table,
-                prefix: String::new(),
-                after: after.take(),
-                limit: 500,
-            };
-            let rows = self.store.scan(&scan).await?;
-            let Some((last, _)) = rows.last() else {
-                return Ok(());
-            };
-            after = Some(last.clone());
-            for (key, row) in rows {
-                if !visit(RowKey::new(table, key), row)? {
-                    return Ok(());
-                }
-            }
-        }
     }
 }

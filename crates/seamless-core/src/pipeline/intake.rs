@@ -432,7 +432,8 @@ impl Known {
         if sync.side(key.side).mapping.xref.is_none() || observed.xref.is_some() {
             return Ok(None);
         }
-        let again = self.write_back.clone();
+        // One that clears the field is from before they were linked.
+        let again = self.write_back.clone().filter(|row| row.xref == link.other);
         if again.as_ref().is_some_and(|row| row.parked.is_some()) {
             return Ok(None);
         }

@@ -7,11 +7,11 @@ use super::engine::Engine;
 use super::ledger::Reason;
 use super::merge::Half;
 use super::mistakes::Mistake;
-use super::state::{Hint, Pair, RecordKey, Rows, cursor_row, hint_row};
-use crate::contract::{Expect, Op, RowKey, Scan, Side, Table};
+use super::state::{Pair, Rows, cursor_row};
+use crate::contract::{Expect, Op, RowKey, Side, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mapping::SideMapping;
-use crate::record::{NativeRecord, RecordId, SyncId};
+use crate::record::{NativeRecord, SyncId};
 
 fn mapping_row(sync: &SyncId, side: Side, version: u64) -> RowKey {
     RowKey::new(
@@ -63,7 +63,7 @@ impl Engine {
             ops.extend(self.scope_ops(sync).await?);
             if differs {
                 changed.push(sync.id.clone());
-                self.look_at_held_fields(&sync.id).await?;
+                self.look_again_at_held(&sync.id).await?;
             }
             // Last: after a crash in between, everything is done again.
             if !ops.is_empty() {
@@ -93,46 +93,6 @@ impl Engine {
             expect: Expect::Any,
             value: now,
         }])
-    }
-
-    /// Fields that wait alone may be writable under the new mapping.
-    async fn look_at_held_fields(&self, sync: &SyncId) -> Result<()> {
-        let mut after = None;
-        loop {
-            let scan = Scan {
-                table: Table::Pair,
-                prefix: format!("{sync}/"),
-                after: after.take(),
-                limit: 500,
-            };
-            let rows = self.store.scan(&scan).await?;
-            let Some((last, _)) = rows.last() else {
-                return Ok(());
-            };
-            after = Some(last.clone());
-            let mut ops = Vec::new();
-            for (key, row) in rows {
-                let row_key = RowKey::new(Table::Pair, key);
-                let pair: Pair = self.typed().sealed(&row_key, &row)?;
-                let ids = row_key
-                    .key
-                    .strip_prefix(&scan.prefix)
-                    .and_then(|ids| ids.split_once('\u{1f}'));
-                let (Some((a, b)), false) = (ids, pair.blocked.is_empty()) else {
-                    continue;
-                };
-                for (side, id) in [(Side::A, a), (Side::B, b)] {
-                    let record = RecordKey::new(sync, side, &RecordId::from(id));
-                    let target = &self.sync(sync)?.side(side.other()).system;
-                    let hint = Hint {
-                        record: record.clone(),
-                    };
-                    let row = hint_row(target, self.clock.now(), &record);
-                    ops.push(Rows::put_plain(row, Expect::Any, &hint)?);
-                }
-            }
-            self.store.commit(ops).await?;
-        }
     }
 
     /// Puts the halves of a pair that were written under an older mapping into the words of the one in force. What has not been edited since is no

@@ -69,6 +69,8 @@ pub struct MergeInput<'a> {
     pub references: &'a BTreeMap<String, Resolved>,
     /// Newest version of each side's record that a commit has read.
     pub seen: [Option<Stamp>; 2],
+    /// Fields that have waited alone so far, with the reason.
+    pub held: &'a BTreeMap<String, String>,
     /// What a person has said about conflicts.
     pub answers: &'a BTreeMap<String, Answer>,
     /// See [`super::Timings::newest_guard`].
@@ -194,10 +196,28 @@ pub fn merge(input: &MergeInput<'_>) -> Merge {
     if input.target.is_none() {
         fill_defaults(input, &mut plan);
     }
+    keep_held(input, &mut plan);
     if !plan.writes.is_empty() || input.target.is_none() {
         add_passengers(input, &mut plan);
     }
     plan
+}
+
+/// What waits to be brought *from* the target goes on waiting: the source's message says nothing of it.
+fn keep_held(input: &MergeInput<'_>, plan: &mut Merge) {
+    let Some(target) = input.target else { return };
+    let t = input.side.other().index();
+    for (name, why) in input.held {
+        let is_decided = plan.blocked.contains_key(name) || plan.writes.contains_key(name);
+        let still_waits = match (target.fields.get(name), plan.base.get(name)) {
+            (Some(value), Some(halves)) => halves[t].is_dirty(value),
+            (Some(_), None) => true,
+            (None, _) => target.broken.contains_key(name),
+        };
+        if !is_decided && still_waits {
+            plan.blocked.insert(name.clone(), why.clone());
+        }
+    }
 }
 
 /// A field that the new record's own side gives.

@@ -99,6 +99,8 @@ mistakes! {
     AskedIsNotAsked,
     /// What a person has unlinked is linked again by its cross-reference.
     UnlinkedRelinked,
+    /// A field that the other side refused counts as brought.
+    RefusedFieldSettled,
 }
 
 /// The mistake that is planted, if any.

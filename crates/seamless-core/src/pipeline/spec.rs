@@ -254,14 +254,6 @@ impl ScopeRule {
 pub const FIRST_MERGE_OVERWRITES_MAX: u64 = 20;
 
 impl SyncSpec {
-    /// Whether some conflicts wait for a person.
-    pub fn asks(&self) -> bool {
-        self.model
-            .fields
-            .values()
-            .any(|field| field.policy == Policy::Ask)
-    }
-
     /// A side.
     pub fn side(&self, side: Side) -> &SideSpec {
         &self.sides[side.index()]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seamless_core::mapping::{FieldMapping, OptionMap, SideMapping};
+use seamless_core::mapping::{FieldMapping, OptionMap, SideMapping, is_template};
 use seamless_core::pipeline::EntityModel;
 use seamless_core::{Result, SystemId, Value};
 use serde_json::Value as Json;
@@ -124,7 +124,8 @@ impl Builder<'_> {
         field.max_length = table.max_length.or(field.max_length);
         field.truncate = table.truncate.unwrap_or(field.truncate);
         field.required = table.required.unwrap_or(field.required);
-        field.writable = table.writable.unwrap_or(field.writable);
+        let is_template = is_template(&field.native);
+        field.writable = table.writable.unwrap_or(field.writable && !is_template);
         field.updatable = table.updatable.unwrap_or(field.updatable);
         if let Some(transforms) = &table.transforms {
             field.transforms = transforms.clone();

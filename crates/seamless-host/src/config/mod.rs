@@ -283,8 +283,9 @@ impl Config {
 
     fn check_run(&self) -> Result<()> {
         let run = &self.run;
-        let bounds: [(&str, u64, u64, u64); 3] = [
+        let bounds: [(&str, u64, u64, u64); 4] = [
             ("poll_interval_secs", run.poll_interval_secs, 1, 86_400),
+            ("look_again_secs", run.look_again_secs, 1, 31_536_000),
             ("apply_workers", run.apply_workers as u64, 1, 8),
             ("patience_secs", run.patience_secs, 1, 86_400),
         ];

@@ -37,6 +37,9 @@ pub(crate) struct RunTable {
     pub(crate) poll_interval_secs: u64,
     /// Workers that apply changes to one system, 1 to 8. Default 1: it takes many records at once, a second one mostly costs memory.
     pub(crate) apply_workers: usize,
+    /// Seconds after which a running host looks again at what it has set aside: records whose cause may be gone, and fields that wait alone (what the
+    /// other side refused is tried again). Default 21600. Each look reads those records.
+    pub(crate) look_again_secs: u64,
     /// `run --once` gives up on a system that has not answered properly for this many seconds. Default 30.
     pub(crate) patience_secs: u64,
 }
@@ -46,6 +49,7 @@ impl Default for RunTable {
         RunTable {
             poll_interval_secs: 30,
             apply_workers: 1,
+            look_again_secs: 21_600,
             patience_secs: 30,
         }
     }

@@ -69,6 +69,8 @@ impl Fleet {
                 .flatten()
                 .map(|poller| Worker::Poll(poller, interval)),
         );
+        let again = Duration::from_secs(self.books.config.run.look_again_secs);
+        workers.push(Worker::LookAgain(self.engine.clone(), again));
         let mut tasks = self.start(workers, &halted);
         while let Some(ended) = tasks.join_next().await {
             // Dropping the set ends the other workers; each of their steps is safe to drop.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use seamless_core::pipeline::{Applier, PollStep, Poller, Resolver, WriteBacker};
+use seamless_core::pipeline::{Applier, Engine, PollStep, Poller, Reason, Resolver, WriteBacker};
 use seamless_core::{Result, Side, SyncId};
 use tokio::sync::watch;
 
@@ -17,6 +17,8 @@ pub(crate) enum Worker {
     Apply(Applier),
     Resolve(Resolver),
     WriteBack(WriteBacker, SyncId, Side),
+    /// Looks again at what was set aside, once in so long.
+    LookAgain(Arc<Engine>, Duration),
 }
 
 /// How long `Applier::step` waits for a message: hints become due meanwhile.
@@ -33,6 +35,7 @@ impl Worker {
             Worker::Apply(applier) => format!("apply to {}", applier.system()),
             Worker::Resolve(_) => "resolve lost calls".to_owned(),
             Worker::WriteBack(_, sync, side) => format!("write back {sync}/{}", side.letter()),
+            Worker::LookAgain(..) => "look again at what is set aside".to_owned(),
         }
     }
 
@@ -55,6 +58,13 @@ impl Worker {
                 let step = write_backer.step(sync, *side).await?;
                 Ok(if step.done > 0 { Duration::ZERO } else { LOOK })
             }
+            Worker::LookAgain(engine, interval) => {
+                engine.look_again(&Reason::MAY_BE_CURED).await?;
+                for sync in engine.syncs.keys() {
+                    engine.look_again_at_held(sync).await?;
+                }
+                Ok(*interval)
+            }
         }
     }
 
@@ -67,6 +77,10 @@ impl Worker {
     ) -> Result<()> {
         let name = self.name();
         let mut patience = Patience::new(shift.mode, books.config.run.patience_secs);
+        if let Worker::LookAgain(_, interval) = &self {
+            // The start of the host has looked already.
+            shift.rest(&*books.clock, *interval).await;
+        }
         while !shift.stopped() && !*halt.borrow() {
             let wait = match self.step().await {
                 Ok(rest) => {

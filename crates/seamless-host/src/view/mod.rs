@@ -7,7 +7,7 @@ mod status;
 
 use std::collections::BTreeMap;
 
-use seamless_core::pipeline::{Parked, Reason, RecordKey};
+use seamless_core::pipeline::{Link, Pair, Parked, Reason, RecordKey, Rows, pair_row_of};
 use seamless_core::{RecordId, Result, Side, SyncId, Table, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +30,8 @@ pub struct ParkedRecord {
     pub reason: String,
     /// Why, and what to do.
     pub sentence: String,
-    /// Since when (RFC 3339).
+    /// Since when (RFC 3339); empty for fields that wait alone.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub since: String,
     /// The parent it waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,6 +79,48 @@ impl Books {
         let mut records = Vec::new();
         for (record, parked) in found {
             records.push(self.parked_record(&record, parked).await?);
+        }
+        let room = max.saturating_sub(records.len());
+        records.extend(self.held(room).await?);
+        Ok(records)
+    }
+
+    /// Linked records with fields that wait alone.
+    async fn held(&self, max: usize) -> Result<Vec<ParkedRecord>> {
+        let mut found = Vec::new();
+        self.each(Table::Held, "", |key, _| {
+            if found.len() < max {
+                found.extend(self.record_of(&key.key).map(|(_, record)| record));
+            }
+            Ok(found.len() < max)
+        })
+        .await?;
+        let mut records = Vec::new();
+        for record in found {
+            let link_row = record.row(Table::Link);
+            let Some(row) = self.row(&link_row).await? else {
+                continue;
+            };
+            let link: Link = Rows::plain(&link_row, &row)?;
+            let pair_row = pair_row_of(&record, &link.other);
+            let Some(row) = self.row(&pair_row).await? else {
+                continue;
+            };
+            let pair: Pair = self.rows().sealed(&pair_row, &row)?;
+            let other = RecordKey::new(&record.sync, record.side.other(), &link.other);
+            let waits = pair
+                .blocked
+                .iter()
+                .map(|(field, why)| format!("{field} waits alone: {}", plain_text(why)));
+            records.push(ParkedRecord {
+                sync: record.sync.to_string(),
+                record: self.shown(&record),
+                reason: Reason::FieldBlocked.code(),
+                sentence: waits.collect::<Vec<_>>().join("; "),
+                since: String::new(),
+                waits_for: None,
+                candidates: vec![self.shown(&other)],
+            });
         }
         Ok(records)
     }

@@ -55,6 +55,9 @@ pub struct SyncStatus {
     pub parked: BTreeMap<String, u64>,
     /// Records that wait for their parents.
     pub waiting: u64,
+    /// Pairs with fields that wait alone.
+    #[serde(default)]
+    pub fields_held: u64,
     /// Records left out on purpose, by reason: outside the scope, or set aside for good.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub left_out: BTreeMap<String, u64>,
@@ -96,7 +99,9 @@ const DEAD_LETTERS_MAX: usize = 10_000;
 impl Status {
     /// Whether a person has to do something.
     pub fn needs_attention(&self) -> bool {
-        let in_sync = |sync: &SyncStatus| !sync.parked.is_empty() || !sync.write_backs_parked.is_empty();
+        let in_sync = |sync: &SyncStatus| {
+            !sync.parked.is_empty() || !sync.write_backs_parked.is_empty() || sync.fields_held > 0
+        };
         self.syncs.iter().any(in_sync) || self.queues.values().any(|queue| !queue.dead_letters.is_empty())
     }
 
@@ -174,6 +179,7 @@ impl Books {
             entity: plan.model.name.to_string(),
             flow: plan.flow(),
             linked: self.store.count(Table::Pair, &format!("{sync}/")).await?,
+            fields_held: self.store.count(Table::Held, &format!("{sync}/")).await?,
             ..SyncStatus::default()
         };
         let overwrites = self

@@ -271,7 +271,7 @@ impl Run {
                 what.push(format!("{depth} message(s) to {system}"));
             }
         }
-        for table in [Table::Intent, Table::Hint, Table::WriteBack, Table::Asked] {
+        for table in [Table::Intent, Table::Hint, Table::WriteBack, Table::Held] {
             let count = ready(self.store.count(table, ""))
                 .and_then(Result::ok)
                 .unwrap_or(u64::MAX);

@@ -59,6 +59,8 @@ pub struct Plan {
     pub plans: u32,
     /// Share of a reviewer's looks in which a pair is taken apart, per mille.
     pub unlinks: u64,
+    /// Share of the second system's writes of a note that are refused because of it while the storm lasts, per mille.
+    pub refusals: u64,
     /// The mappings call their options otherwise from this event on.
     pub remapped_at: Option<u64>,
 }
@@ -99,6 +101,7 @@ impl Plan {
             poll_every: millis(*rng.pick(&[30, 80, 200]).unwrap_or(&40)),
             plans: *rng.pick(&[0, 0, 1, 3]).unwrap_or(&0),
             unlinks: *rng.pick(&[0, 0, 60]).unwrap_or(&0),
+            refusals: *rng.pick(&[0, 0, 300]).unwrap_or(&0),
             remapped_at: rng.per_mille(250).then(|| rng.between(40, 260)),
         }
     }

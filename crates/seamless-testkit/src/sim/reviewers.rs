@@ -87,6 +87,12 @@ impl Reviewer {
                 .wait(Duration::from_micros(self.rng.between(20_000, 90_000)))
                 .await;
             let calm = self.sim.state().calm;
+            if self.plan.refusals > 0 {
+                for sync in self.engine.syncs.keys() {
+                    // The next look tries again.
+                    drop(self.engine.look_again_at_held(sync).await);
+                }
+            }
             let unlink = !calm && self.rng.per_mille(self.plan.unlinks);
             if unlink {
                 self.unlink().await;

@@ -418,7 +418,10 @@ impl Connector {
             .collect();
         let same = |item: &PlanItem| {
             let writes = item.fields.values().filter(|write| !is_id(&write.path));
+            // What the other side refused is left out of what is written after all.
+            let refused = self.system == 1 && self.plan.refusals > 0 && !plain.contains_key("note");
             let native: Fields = writes
+                .filter(|write| !(refused && write.path == "note"))
                 .map(|write| (write.path.clone(), write.native.clone()))
                 .collect();
             let here = item.record.side.other().index() == self.system;
@@ -617,6 +620,12 @@ impl Connector {
             let faulty = !state.calm && state.rng.per_mille(self.plan.write_faults);
             if faulty { Some(state.rng.below(4)) } else { None }
         };
+        if self.refuses(&write.action) {
+            self.sim
+                .note(|| format!("write {} {} refused: note", self.system, write.entity));
+            let refused = Error::invalid("simulated rule").field("note");
+            return Err(refused.effect(Effect::NotApplied));
+        }
         let landing = Landing {
             entity: write.entity.clone(),
             action: write.action.clone(),
@@ -654,6 +663,21 @@ impl Connector {
             return lost;
         }
         applied.map(|id| Written { id })
+    }
+}
+
+impl Connector {
+    /// The second system has a rule of its own for notes now and then.
+    fn refuses(&self, action: &WriteAction) -> bool {
+        let fields = match action {
+            WriteAction::Create { fields } | WriteAction::Update { fields, .. } => fields,
+            WriteAction::Delete { .. } => return false,
+        };
+        let mut state = self.sim.state();
+        self.system == 1
+            && fields.contains_key("note")
+            && !state.calm
+            && state.rng.per_mille(self.plan.refusals)
     }
 }
 

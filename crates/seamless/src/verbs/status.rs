@@ -51,6 +51,7 @@ fn text(status: &Status, records: Option<&[ParkedRecord]>, output: &Output) -> S
             }
         };
         add(sync.waiting, "waiting for their parents".to_owned());
+        add(sync.fields_held, "with fields that wait alone".to_owned());
         add(sync.write_backs, "ids to be written back".to_owned());
         add(
             sync.first_merge_overwrites,

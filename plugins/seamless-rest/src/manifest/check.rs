@@ -2,7 +2,7 @@
 //! first call, so that a mistake costs a line of text and not a record.
 
 use super::problem::{Problem, hint};
-use super::{AuthKind, Entity, ExternalKeySpec, MANIFEST_VERSION, Manifest, MapSection, Rule};
+use super::{Entity, ExternalKeySpec, MANIFEST_VERSION, Manifest, MapSection, Rule, WebhookEntity};
 use crate::stamp::parse_offset;
 use crate::template::slots;
 
@@ -62,7 +62,8 @@ impl Check<'_> {
         if let Some(ping) = &manifest.system.ping {
             self.path(&["system", "ping"], ping, &[], &[]);
         }
-        self.auth();
+        self.auth(&manifest.auth);
+        self.no_credentials();
         let limits = &manifest.limits;
         self.demand(
             limits
@@ -81,6 +82,9 @@ impl Check<'_> {
             &["limits", "page_size"],
             "page_size must be 1 to 10000",
         );
+        let fits = limits.reset_header.is_some() || limits.remaining_header.is_none();
+        let message = "remaining_header needs 'reset_header': else nobody knows how long to wait";
+        self.demand(fits, &["limits", "remaining_header"], message);
         for (index, rule) in manifest.errors.rules.iter().enumerate() {
             self.rule(index, rule);
         }
@@ -89,36 +93,90 @@ impl Check<'_> {
             &["entities"],
             "the manifest describes no entity",
         );
+        self.webhook();
     }
 
-    fn auth(&mut self) {
-        let auth = &self.manifest.auth;
-        if auth.kind == AuthKind::ApiKey {
-            let one = auth.header.is_some() != auth.query.is_some();
-            self.demand(
-                one,
-                &["auth"],
-                "api_key needs either 'header' or 'query', which say where the key goes",
-            );
-            let fits = auth.prefix.is_none() || auth.header.is_some();
-            self.demand(
-                fits,
-                &["auth", "prefix"],
-                "prefix only goes with a key in a header",
-            );
-        } else {
-            for (key, value) in [
-                ("header", &auth.header),
-                ("query", &auth.query),
-                ("prefix", &auth.prefix),
-            ] {
-                self.demand(
-                    value.is_none(),
-                    &["auth", key],
-                    format!("'{key}' only goes with kind = \"api_key\""),
-                );
+    fn webhook(&mut self) {
+        let events: Vec<(&String, &WebhookEntity)> = self
+            .manifest
+            .entities
+            .iter()
+            .filter_map(|(name, entity)| Some((name, entity.webhook.as_ref()?)))
+            .collect();
+        match &self.manifest.webhook {
+            None => {
+                if let Some((name, _)) = events.first() {
+                    let message =
+                        "the system's events need a [webhook] table, which says how they are signed";
+                    self.wrong(&["entities", name, "webhook"], message);
+                }
+            }
+            Some(webhook) => {
+                let message = "no entity has a 'webhook' table: which records are the events about?";
+                self.demand(!events.is_empty(), &["webhook"], message);
+                if let Some(sign) = &webhook.sign {
+                    let at = ["webhook", "sign"];
+                    self.placeholders(&at, sign, &["body", "timestamp"], &["body"]);
+                }
+                let names_time = webhook
+                    .sign
+                    .as_ref()
+                    .is_some_and(|sign| sign.contains("{timestamp}"));
+                let message = "{timestamp} in 'sign' and 'timestamp_header' need each other";
+                let fits = names_time == webhook.timestamp_header.is_some();
+                self.demand(fits, &["webhook"], message);
             }
         }
+        for (name, event) in events {
+            let at = ["entities", name, "webhook"];
+            let looks = event.path.is_some() || event.header.is_some();
+            let tests = !event.equals.is_empty() || event.starts.is_some();
+            let message = "'path' or 'header' says what an event is about, 'equals' or 'starts' which are meant: both or neither";
+            self.demand(looks == tests, &at, message);
+        }
+    }
+
+    /// Fields that are lifted, made, written in another way, or chosen from a list.
+    fn shapes(&mut self, name: &str, entity: &Entity) {
+        for (path, template) in &entity.computed {
+            self.template(&["entities", name, "computed", path], template, &[]);
+        }
+        for (path, how) in &entity.written {
+            let at = ["entities", name, "written", path];
+            self.template(&at, &how.template, &["value", "record"]);
+            let message = "this field is in 'write_as' too; keep one";
+            self.demand(!entity.write_as.contains_key(path), &at, message);
+        }
+        if let Some(parent) = &entity.parent {
+            let known: Vec<&str> = self.manifest.entities.keys().map(String::as_str).collect();
+            let at = ["entities", name, "parent", "entity"];
+            let message = format!(
+                "'{}' is no entity of this manifest{}",
+                parent.entity,
+                hint(&parent.entity, &known)
+            );
+            match self.manifest.entities.get(&parent.entity) {
+                None => self.wrong(&at, message),
+                Some(above) => {
+                    let message =
+                        "the parents hang under parents themselves; name an entity that is listed as a whole";
+                    self.demand(!above.list.names("parent"), &at, message);
+                }
+            }
+            let message = "ids that ascend below a parent say nothing about other parents";
+            self.demand(entity.above.is_none(), &["entities", name, "above"], message);
+        }
+        for (field, spec) in &entity.fields {
+            if let Some(from) = &spec.options_from {
+                let at = ["entities", name, "fields", field, "options_from"];
+                self.path(&[at[0], name, at[2], field, at[4], "path"], &from.path, &[], &[]);
+                let message = "'options' and 'options_from' exclude each other; drop one";
+                self.demand(spec.options.is_empty(), &at, message);
+            }
+        }
+    }
+
+    fn no_credentials(&mut self) {
         let sends_credentials = |name: &String| name.eq_ignore_ascii_case("authorization");
         if let Some(name) = self
             .manifest
@@ -178,15 +236,25 @@ impl Check<'_> {
             &["entities", name, "stamp_format"],
             message,
         );
-        self.list(name, entity, &entity.list);
+        self.list(&["entities", name, "list"], entity, &entity.list);
+        for (key, lists) in [("more_lists", &entity.more_lists), ("changes", &entity.changes)] {
+            for (index, list) in lists.iter().enumerate() {
+                let index = index.to_string();
+                let at = ["entities", name, key, index.as_str()];
+                self.list(&at, entity, list);
+                let message = "a list of changes says from when on: 'since', or {since} in the request";
+                self.demand(key != "changes" || list.asks_since(), &at, message);
+            }
+        }
+        self.shapes(name, entity);
         match (&entity.get, &entity.get_many) {
             (None, None) => self.wrong(
                 &at,
                 "the entity needs 'get' or 'get_many': records are read again before each write",
             ),
             (get, many) => {
-                get.iter().for_each(|get| self.get(name, get));
-                many.iter().for_each(|many| self.get_many(name, many));
+                get.iter().for_each(|get| self.get(name, entity, get));
+                many.iter().for_each(|many| self.get_many(name, entity, many));
             }
         }
         if entity.version_header.is_some() {

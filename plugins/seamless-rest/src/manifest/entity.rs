@@ -6,7 +6,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::{CapabilitySpec, MapSection, Paging, Since};
+use super::{
+    Above, CapabilitySpec, Create, Delete, Find, Get, GetMany, List, MapSection, Update, WebhookEntity,
+};
 use crate::stamp::StampFormat;
 
 /// A native entity.
@@ -34,8 +36,30 @@ pub struct Entity {
     /// Header of the single-record answer that carries the version (`ETag`).
     #[serde(default)]
     pub version_header: Option<String>,
-    /// Reading changes.
+    /// Ids are numbers where they are written in a JSON body.
+    #[serde(default)]
+    pub numeric_ids: bool,
+    /// Objects of a row whose members belong to the record itself (`attributes` of JSON:API).
+    #[serde(default)]
+    pub lift: Vec<String>,
+    /// Lists of `{ id, value }` (custom fields) that are read and written as objects, by path.
+    #[serde(default)]
+    pub keyed: BTreeMap<String, Keyed>,
+    /// Fields that are made from others when a record is read: path → template over the record.
+    #[serde(default)]
+    pub computed: BTreeMap<String, String>,
+    /// The record that each one hangs under, where it is listed by parent or has its id in the URL.
+    #[serde(default)]
+    pub parent: Option<Parent>,
+    /// Reading records.
     pub list: List,
+    /// Further lists whose records belong to the entity too, read one after the other.
+    #[serde(default)]
+    pub more_lists: Vec<List>,
+    /// Lists that are read instead when only changes are asked for: one, or several whose answers are merged (created since,
+    /// then updated since).
+    #[serde(default)]
+    pub changes: Vec<List>,
     /// Reading one record.
     #[serde(default)]
     pub get: Option<Get>,
@@ -60,6 +84,12 @@ pub struct Entity {
     /// Path as read → path as written, where they differ (`"owner.id" = "owner_id"`).
     #[serde(default)]
     pub write_as: BTreeMap<String, String>,
+    /// Path as read → how it is written, where a name is not enough.
+    #[serde(default)]
+    pub written: BTreeMap<String, WrittenAs>,
+    /// How the system's events name records of this entity.
+    #[serde(default)]
+    pub webhook: Option<WebhookEntity>,
     /// Promises of this entity that differ from the system's.
     #[serde(default)]
     pub capabilities: CapabilitySpec,
@@ -75,271 +105,45 @@ fn id() -> String {
     "id".into()
 }
 
-/// HTTP methods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Method {
-    /// GET
-    Get,
-    /// POST
-    Post,
-    /// PUT
-    Put,
-    /// PATCH
-    Patch,
-    /// DELETE
-    Delete,
-}
-
-fn get() -> Method {
-    Method::Get
-}
-
-fn post() -> Method {
-    Method::Post
-}
-
-fn patch() -> Method {
-    Method::Patch
-}
-
-fn delete() -> Method {
-    Method::Delete
-}
-
-/// Reading changes.
+/// A list of members that name themselves, read as an object: `[{ id = 3, value = "x" }]` as `{ 3 = "x" }`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct List {
-    /// `GET` (default) or `POST`.
-    #[serde(default = "get")]
-    pub method: Method,
-    /// Path; may contain `{since}`.
-    pub path: String,
-    /// Fixed query parameters, the sort order among them.
-    #[serde(default)]
-    pub query: BTreeMap<String, String>,
-    /// Fixed JSON body of a POST.
-    #[serde(default)]
-    pub body: Option<Json>,
-    /// Path of the array of records; empty (default) when the body itself is the array.
-    #[serde(default)]
-    pub items: String,
-    /// How to ask for changes only. Without it every poll reads everything, and content is compared.
-    #[serde(default)]
-    pub since: Option<Since>,
-    /// How to go on. Default: one answer holds everything.
-    #[serde(default)]
-    pub page: Paging,
-    /// Rows hold little more than the id: each record is read with `get`.
-    #[serde(default)]
-    pub stubs: bool,
-}
-
-/// Reading one record.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Get {
-    /// Path with `{id}`.
-    pub path: String,
-    /// Fixed query parameters.
-    #[serde(default)]
-    pub query: BTreeMap<String, String>,
-    /// Path of the record in the answer; empty (default) when the body itself is the record.
-    #[serde(default)]
-    pub item: String,
-}
-
-/// Reading several records by id. `{ids}` stands for the ids: alone in a query parameter it is repeated (or joined, with
-/// `join`), alone in a JSON body it is an array.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct GetMany {
-    /// `GET` (default) or `POST`.
-    #[serde(default = "get")]
-    pub method: Method,
-    /// Path.
-    pub path: String,
-    /// Query parameters; `{ids}`.
-    #[serde(default)]
-    pub query: BTreeMap<String, String>,
-    /// JSON body of a POST; `{ids}`.
-    #[serde(default)]
-    pub body: Option<Json>,
-    /// Puts the ids into one query parameter, separated by this (`","`).
-    #[serde(default)]
-    pub join: Option<String>,
-    /// Ids are numbers in the JSON body.
+pub struct Keyed {
+    /// Path of the name in each member (`id`).
+    pub key: String,
+    /// Path of the value in each member (`value`).
+    pub value: String,
+    /// Names are numbers when written.
     #[serde(default)]
     pub numeric: bool,
-    /// Most ids in one call.
-    pub ids_max: usize,
-    /// Path of the array of records.
+    /// The system replaces the list as a whole: all members are sent with a change. Without it only the changed ones are.
     #[serde(default)]
-    pub items: String,
+    pub whole: bool,
 }
 
-/// Searching. `{field}` stands for the field, `{value}` for the value, `{values}` for all values of one call: alone in a
-/// query parameter `{values}` is repeated (or joined, with `join`), alone in a JSON body it is an array.
+/// The record that each one hangs under.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Find {
-    /// `GET` (default) or `POST`.
-    #[serde(default = "get")]
-    pub method: Method,
-    /// Path; may contain `{field}` and `{value}`.
-    pub path: String,
-    /// Query parameters; names may contain `{field}`, values all three.
+pub struct Parent {
+    /// Native entity of the parents. `{parent}` in `list` is filled with the id of each of them in turn.
+    pub entity: String,
+    /// Path of the parent's id in records; put there when the system leaves it out.
+    pub field: String,
+    /// Ids are unique below one parent only: records are known as `parent/id`.
     #[serde(default)]
-    pub query: BTreeMap<String, String>,
-    /// JSON body of a POST.
-    #[serde(default)]
-    pub body: Option<Json>,
-    /// Puts the values into one query parameter, separated by this (`","`).
-    #[serde(default)]
-    pub join: Option<String>,
-    /// Replacements inside a value that stands within other text (`{ "'" = "''" }`), so that it cannot break out.
-    #[serde(default)]
-    pub escape: BTreeMap<String, String>,
-    /// Most values in one call. Default 1.
-    #[serde(default = "one")]
-    pub values_max: usize,
-    /// Fields that can be searched; all when empty.
-    #[serde(default)]
-    pub fields: Vec<String>,
-    /// Native path → the server's name for it in a search, where they differ.
-    #[serde(default)]
-    pub names: BTreeMap<String, String>,
-    /// Path of the array of records.
-    #[serde(default)]
-    pub items: String,
-    /// How long answers go on. Default: one answer holds everything.
-    #[serde(default)]
-    pub page: Paging,
-    /// The server also returns near matches (parts of words, prefixes): many wrong rows are no sign of an ignored filter.
-    #[serde(default)]
-    pub near_matches: bool,
-    /// Rows hold little more than the id and the field: each record is read with `get`.
-    #[serde(default)]
-    pub stubs: bool,
+    pub in_id: bool,
 }
 
-fn one() -> usize {
-    1
-}
-
-/// Records with an id above `{id}`.
+/// How a field is written.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Above {
-    /// Path.
-    pub path: String,
-    /// Query parameters; `{id}`.
-    #[serde(default)]
-    pub query: BTreeMap<String, String>,
-    /// Path of the array of records.
-    #[serde(default)]
-    pub items: String,
-    /// How long answers go on.
-    #[serde(default)]
-    pub page: Paging,
-}
-
-/// How a written body is encoded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum BodyFormat {
-    /// JSON.
-    #[default]
-    Json,
-    /// `application/x-www-form-urlencoded`, nested paths as `a[b]`.
-    Form,
-}
-
-/// Creating. The path may contain fields of the record (`/companies/{account_id}/contacts`).
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Create {
-    /// `POST` (default) or `PUT`.
-    #[serde(default = "post")]
-    pub method: Method,
-    /// Path.
-    pub path: String,
-    /// Puts the record under this path of the body.
-    #[serde(default)]
-    pub wrap: String,
-    /// Fixed fields that every new record gets.
-    #[serde(default)]
-    pub fixed: BTreeMap<String, Json>,
-    /// Encoding.
-    #[serde(default)]
-    pub format: BodyFormat,
-    /// Path of the record in the answer; its id is looked for there.
-    #[serde(default)]
-    pub item: String,
-    /// Path of the new id in the answer, where it is not in the record (`result.new_id`).
-    #[serde(default)]
-    pub id: Option<String>,
-    /// Header whose last path segment is the new id (`Location`), for answers without a body.
-    #[serde(default)]
-    pub id_header: Option<String>,
-}
-
-/// Updating. The path contains `{id}` and may contain fields of the record.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Update {
-    /// `PATCH` (default), `PUT` or `POST`.
-    #[serde(default = "patch")]
-    pub method: Method,
-    /// Path.
-    pub path: String,
-    /// Fields that are not sent stay as they are (default). `false`: the record is read, changed and sent as a whole.
-    #[serde(default = "yes")]
-    pub partial: bool,
-    /// A change inside a nested object leaves the object's other members alone. Without it (default) the whole object is sent
-    /// as last read, because most servers replace it.
-    #[serde(default)]
-    pub merges_nested: bool,
-    /// `partial = false`: paths that must not be sent back (`updated_at`).
-    #[serde(default)]
-    pub omit: Vec<String>,
-    /// Puts the record under this path of the body.
-    #[serde(default)]
-    pub wrap: String,
-    /// Fixed fields that every update sends.
-    #[serde(default)]
-    pub fixed: BTreeMap<String, Json>,
-    /// Encoding.
-    #[serde(default)]
-    pub format: BodyFormat,
-    /// Header that carries the expected version (`If-Match`; a bare version is put in quotes there).
-    #[serde(default)]
-    pub version_header: Option<String>,
-    /// Path in the body that carries the expected version.
-    #[serde(default)]
-    pub version_body: Option<String>,
-    /// Query parameter that carries the expected version.
-    #[serde(default)]
-    pub version_query: Option<String>,
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// Removing, hard or soft.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Delete {
-    /// `DELETE` (default), or `PATCH`, `PUT`, `POST` for a soft delete.
-    #[serde(default = "delete")]
-    pub method: Method,
-    /// Path with `{id}`.
-    pub path: String,
-    /// JSON body of a soft delete (`{ deleted = true }`).
-    #[serde(default)]
-    pub body: Option<Json>,
+pub struct WrittenAs {
+    /// Path as written. Default: as read.
+    #[serde(default, rename = "as")]
+    pub path: Option<String>,
+    /// Template of the value; `value` is the field's, `record` all fields that are written. A template of nothing but one
+    /// expression keeps its type.
+    pub template: String,
 }
 
 /// What is known about a field.
@@ -361,10 +165,36 @@ pub struct FieldSpec {
     /// Stored values of an option list.
     #[serde(default)]
     pub options: Vec<Json>,
+    /// Where the option list comes from, instead of `options`.
+    #[serde(default)]
+    pub options_from: Option<OptionsFrom>,
     /// Options that old records still hold but that cannot be chosen any more.
     #[serde(default)]
     pub inactive_options: Vec<Json>,
     /// The native entity it points to.
     #[serde(default)]
     pub reference: Option<String>,
+}
+
+/// An option list that the system knows itself.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OptionsFrom {
+    /// Path of the call.
+    pub path: String,
+    /// Query parameters.
+    #[serde(default)]
+    pub query: BTreeMap<String, String>,
+    /// Path of the array of options; empty (default) when the body is the array.
+    #[serde(default)]
+    pub items: String,
+    /// Path of the stored value in each option; empty (default) when the option itself is the value.
+    #[serde(default)]
+    pub value: String,
+    /// Path of the text for people. Default: the value.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// Path of a truth value that is false for options that cannot be chosen any more.
+    #[serde(default)]
+    pub active: Option<String>,
 }

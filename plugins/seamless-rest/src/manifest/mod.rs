@@ -3,13 +3,19 @@
 //! Unknown keys are refused everywhere, and every mistake is answered with file, line, key and, where one is near, the
 //! key that was meant. Tables are flat (a `kind` beside its keys, no tagged enums), so that every error keeps its place.
 
+mod auth;
 mod check;
-mod check_calls;
+mod check_auth;
+mod check_reading;
+mod check_writing;
 mod entity;
 mod map;
 mod paging;
 mod problem;
+mod reading;
 mod system;
+mod webhook;
+mod writing;
 
 use std::collections::BTreeMap;
 
@@ -18,11 +24,15 @@ use seamless_core::mapping::SideMapping;
 use seamless_core::{EntityName, Result};
 use serde::Deserialize;
 
+pub use auth::*;
 pub use entity::*;
 pub use map::*;
 pub use paging::*;
 pub(crate) use problem::hint;
+pub use reading::*;
 pub use system::*;
+pub use webhook::*;
+pub use writing::*;
 
 /// Version of the manifest format that this crate reads.
 pub const MANIFEST_VERSION: u32 = 1;
@@ -47,6 +57,9 @@ pub struct Manifest {
     /// How refusals look.
     #[serde(default)]
     pub errors: Errors,
+    /// How the system's events are recognised.
+    #[serde(default)]
+    pub webhook: Option<Webhook>,
     /// Native entities by name.
     pub entities: BTreeMap<String, Entity>,
 }

@@ -47,7 +47,10 @@ pub struct Paging {
     /// `cursor`, `next_url`: path of the cursor or URL in the answer.
     #[serde(default)]
     pub next: Option<String>,
-    /// `cursor`, `next_url`: path of a truth value that is false on the last page.
+    /// `cursor`, `next_url`: header of the answer with the cursor or URL (`Next-Page`).
+    #[serde(default)]
+    pub next_header: Option<String>,
+    /// Path of a truth value that is false on the last page.
     #[serde(default)]
     pub more: Option<String>,
     /// `link_header`: relation of the next page. Default `next`.
@@ -62,6 +65,15 @@ pub struct Paging {
     /// `keyset`: the next page starts *at* the value, so that rows come twice (needed for stamps, which repeat).
     #[serde(default)]
     pub inclusive: bool,
+    /// `keyset`: the newest or highest comes first.
+    #[serde(default)]
+    pub descending: bool,
+    /// `page`: path of the number of the last page, or of how many there are.
+    #[serde(default)]
+    pub pages: Option<String>,
+    /// `page`: header with the same (`X-Total-Pages`).
+    #[serde(default)]
+    pub pages_header: Option<String>,
     /// `offset`, `page`: path of the total number of records, if the answer has it.
     #[serde(default)]
     pub total: Option<String>,

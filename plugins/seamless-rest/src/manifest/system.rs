@@ -14,6 +14,9 @@ pub struct System {
     /// Address that every path is appended to (`https://crm.example.com/api/v2`). The tenant's `endpoint` overrides it.
     #[serde(default)]
     pub base_url: Option<String>,
+    /// What answers are written in, `json` (default) or `xml`.
+    #[serde(default)]
+    pub format: AnswerFormat,
     /// Path that `ping` reads. Without it, `ping` reads one record of the first entity.
     #[serde(default)]
     pub ping: Option<String>,
@@ -25,37 +28,16 @@ pub struct System {
     pub query: BTreeMap<String, String>,
 }
 
-/// How requests prove who they are.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Auth {
-    /// `none`; `bearer` (secret `token`); `basic` (secrets `username`, `password`); `api_key` (secret `api_key`).
-    #[serde(default)]
-    pub kind: AuthKind,
-    /// `api_key`: the header that carries the key (`X-Api-Key`).
-    #[serde(default)]
-    pub header: Option<String>,
-    /// `api_key`: the query parameter that carries the key. A header is safer where the system takes both.
-    #[serde(default)]
-    pub query: Option<String>,
-    /// `api_key` in a header: text in front of the key (`"Token "`).
-    #[serde(default)]
-    pub prefix: Option<String>,
-}
-
-/// Kinds of authentication.
+/// What answers are written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum AuthKind {
-    /// No credentials.
+pub enum AnswerFormat {
+    /// JSON.
     #[default]
-    None,
-    /// `Authorization: Bearer <token>`.
-    Bearer,
-    /// `Authorization: Basic <username:password>`.
-    Basic,
-    /// A key in a header or query parameter.
-    ApiKey,
+    Json,
+    /// XML, read as if it were JSON: an element is a member of its parent (a list where it repeats), `@name` an attribute, `#text`
+    /// the text beside attributes.
+    Xml,
 }
 
 /// How much the system takes. The tenant's settings may lower or raise each.
@@ -68,6 +50,15 @@ pub struct Limits {
     /// Calls under way at once, per endpoint. Default 4.
     #[serde(default = "four")]
     pub concurrency: usize,
+    /// Header with the calls left (`X-RateLimit-Remaining`). At 0 nothing is sent until the time in `reset_header`.
+    #[serde(default)]
+    pub remaining_header: Option<String>,
+    /// Header that says when calls are allowed again (`X-RateLimit-Reset`): seconds from now, or a time since 1970.
+    #[serde(default)]
+    pub reset_header: Option<String>,
+    /// Header that asks for a pause in seconds, whatever the status (`Backoff`). `Retry-After` is known anyway.
+    #[serde(default)]
+    pub pause_header: Option<String>,
     /// Records asked for per page: no more than the server's own maximum. Default 100.
     #[serde(default = "hundred")]
     pub page_size: usize,
@@ -78,6 +69,9 @@ impl Default for Limits {
         Limits {
             requests_per_second: None,
             concurrency: four(),
+            remaining_header: None,
+            reset_header: None,
+            pause_header: None,
             page_size: hundred(),
         }
     }
@@ -187,8 +181,10 @@ pub enum Meaning {
     Missing,
     /// Slow down; nothing changed.
     Throttled,
-    /// Credentials are wrong or expired.
+    /// Credentials are wrong or expired; where a token can be renewed, it is, and the call is made once more.
     Unauthorized,
+    /// The session has expired: as `unauthorized`, for answers that say it with another status.
+    SessionExpired,
     /// The credentials lack a right.
     Forbidden,
     /// The server failed; whether anything changed is unknown.

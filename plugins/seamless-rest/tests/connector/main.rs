@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod auth;
+mod lists;
 mod manifests;
 mod reading;
 mod sandbox_crm;
+mod shapes;
 mod support;
 mod traps;
+mod webhooks;
 mod writing;

@@ -341,6 +341,139 @@ fn every_mistake_names_file_line_key_and_a_way_out() {
             "entities.accounts.list",
             "a body needs method = \"POST\"",
         ),
+        (
+            "kind = 'bearer'",
+            "kind = 'oauth2'",
+            5,
+            "auth",
+            "oauth2 needs 'token_url'",
+        ),
+        (
+            "kind = 'bearer'",
+            "kind = 'bearer'\ntoken_url = '/token'",
+            7,
+            "auth.token_url",
+            "only goes with kind = \"oauth2\"",
+        ),
+        (
+            "modified = 'updated_at'",
+            "modified = 'updated_at'\ncomputed.full = '{{ name | uper }}'",
+            13,
+            "entities.accounts.computed.full",
+            "the template cannot be read: ",
+        ),
+        (
+            "modified = 'updated_at'",
+            "modified = 'updated_at'\nkeyed.cf = { kye = 'id', value = 'value' }",
+            13,
+            "entities.accounts.keyed.cf.kye",
+            "did you mean 'key'?",
+        ),
+        (
+            "modified = 'updated_at'",
+            "modified = 'updated_at'\nparent = { entity = 'companies', field = 'c' }",
+            13,
+            "entities.accounts.parent.entity",
+            "'companies' is no entity of this manifest",
+        ),
+        (
+            "query = { '{field}' = '{value}' }",
+            "query_template = { where = '{{ feild }}{{ value }}' }",
+            23,
+            "entities.accounts.find.query_template.where",
+            "'feild' means nothing in this template; did you mean 'field'?",
+        ),
+        (
+            "path = '/accounts'\nquery = { '{field}' = '{value}' }",
+            "scan = true\nquery = { '{field}' = '{value}' }",
+            22,
+            "entities.accounts.find.scan",
+            "leave out the request, or leave out 'scan'",
+        ),
+        (
+            "path = '/accounts'\nquery = { '{field}' = '{value}' }",
+            "query = { '{field}' = '{value}' }",
+            21,
+            "entities.accounts.find",
+            "where the server cannot search, write scan = true",
+        ),
+        (
+            "[entities.accounts.create]\n",
+            "[entities.accounts.create]\nbody = { data = '{recrod}' }\n",
+            25,
+            "entities.accounts.create.body",
+            "{recrod} means nothing here; did you mean 'record'?",
+        ),
+        (
+            "[entities.accounts.create]\n",
+            "[entities.accounts.create]\nbody = { data = {} }\n",
+            25,
+            "entities.accounts.create.body",
+            "where in the body does the record go?",
+        ),
+        (
+            "[entities.accounts.create]\n",
+            "[entities.accounts.create]\nformat = 'xml'\n",
+            25,
+            "entities.accounts.create.format",
+            "needs a root element: name it with 'wrap'",
+        ),
+        (
+            "[entities.accounts.create]\n",
+            "[entities.accounts.create]\nformat = 'json_patch'\n",
+            25,
+            "entities.accounts.create.format",
+            "json_patch changes a record",
+        ),
+        (
+            "[entities.accounts.update]\npath = '/accounts/{id}'",
+            "[entities.accounts.update]\npath = '/accounts/{ID}'",
+            27,
+            "entities.accounts.update.path",
+            "{ID} means nothing here; did you mean 'id'?",
+        ),
+        (
+            "[entities.accounts.update]\npath = '/accounts/{id}'",
+            "[entities.accounts.update]\npath = '/accounts'",
+            27,
+            "entities.accounts.update.path",
+            "or name its place in 'id_body'",
+        ),
+        (
+            "[entities.accounts.update]\n",
+            "[entities.accounts.update]\npatch_op = 'replace'\n",
+            27,
+            "entities.accounts.update.patch_op",
+            "only goes with format = \"json_patch\"",
+        ),
+        (
+            "[entities.accounts.get]",
+            "[[entities.accounts.changes]]\npath = '/changes'\n[entities.accounts.get]",
+            19,
+            "entities.accounts.changes.0",
+            "a list of changes says from when on",
+        ),
+        (
+            "type = { options = ['a', 'b'] }",
+            "type = { options = ['a'], options_from = { path = '/types' } }",
+            30,
+            "entities.accounts.fields.type.options_from",
+            "exclude each other",
+        ),
+        (
+            "[entities.accounts.get]",
+            "[entities.accounts.webhook]\nid = 'id'\n[entities.accounts.get]",
+            19,
+            "entities.accounts.webhook",
+            "need a [webhook] table",
+        ),
+        (
+            "[errors]\n",
+            "[webhook]\nheader = 'X'\n[errors]\n",
+            9,
+            "webhook",
+            "which records are the events about?",
+        ),
         ("items = 'data'", "items = 'data", 16, "", "invalid"),
         (
             "items = 'data'",
@@ -374,7 +507,7 @@ fn every_mistake_names_file_line_key_and_a_way_out() {
         }
         checked += 1;
     }
-    assert!(checked >= 40, "{checked}");
+    assert!(checked >= 60, "{checked}");
 }
 
 #[test]
@@ -486,7 +619,7 @@ fn the_schema_knows_every_table() {
 }
 
 #[test]
-fn the_readme_explains_every_key() {
+fn the_reference_explains_every_key() {
     fn keys<'a>(schema: &'a serde_json::Value, found: &mut Vec<&'a str>) {
         if let Some(properties) = schema
             .get("properties")
@@ -500,16 +633,19 @@ fn the_readme_explains_every_key() {
             _ => {}
         }
     }
-    let readme = include_str!("../../README.md");
+    let reference = include_str!("../../../../docs/rest-manifest.md");
     let schema = manifest_schema();
     let mut found = Vec::new();
     keys(&schema, &mut found);
     assert!(found.len() > 100, "{}", found.len());
     let missing: Vec<&str> = found
         .into_iter()
-        .filter(|key| !readme.contains(&format!("`{key}`")))
+        .filter(|key| !reference.contains(&format!("`{key}`")))
         .collect();
-    assert!(missing.is_empty(), "README.md does not explain {missing:?}");
+    assert!(
+        missing.is_empty(),
+        "docs/rest-manifest.md does not explain {missing:?}"
+    );
 }
 
 #[test]

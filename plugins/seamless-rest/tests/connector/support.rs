@@ -191,6 +191,11 @@ pub(crate) async fn open_with(manifest: &str, url: &str, more: Json) -> Result<R
         ("api_key", "s3cret-key"),
         ("username", "ann"),
         ("password", "s3cret-pw"),
+        ("client_id", "s3cret-client"),
+        ("client_secret", "s3cret-cs"),
+        ("secret", "s3cret-hmac"),
+        ("webhook_secret", "s3cret-hook"),
+        ("webhook_secret_previous", "s3cret-hook-before"),
     ];
     let ctx = OpenContext {
         system: "crm".into(),

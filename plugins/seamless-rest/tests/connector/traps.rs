@@ -192,7 +192,7 @@ async fn answers_without_sense_name_what_is_wrong() {
         (
             |_| ok(json!({ "data": ["x"] })),
             ErrorKind::Protocol,
-            "record 1 of the answer has no 'id'",
+            "a record is not an object",
         ),
         (
             |_| ok(json!({ "data": { "id": 1 } })),

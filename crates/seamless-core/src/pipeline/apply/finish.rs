@@ -7,7 +7,6 @@ use super::item::{End, Item};
 use crate::contract::{Expect, MessageId, Op, RowKey, Scan, Table};
 use crate::error::{ErrorKind, Result};
 use crate::mapping::Observed;
-use crate::pipeline::conflict::ASKED;
 use crate::pipeline::ledger::{Entry, Reason};
 use crate::pipeline::merge::{Base, FieldWrite, Half, Why};
 use crate::pipeline::mistakes::Mistake;
@@ -194,7 +193,8 @@ fn outcome_of(engine: &Engine, item: &mut Item, parked: Option<Parked>, entries:
     outcome.entries.extend(entries_of(item, engine.clock.now()));
     outcome.first_merge = item.merge.first_merge_overwrites();
     outcome.pending = item.pending.clone();
-    if item.new_link.is_some() {
+    if let Some((reason, _)) = &item.new_link {
+        let by_person = *reason == Reason::LinkedByPerson;
         outcome.linked = true;
         engine.counters.linked.add(1);
         let target_key = RecordKey::new(&item.sync.id, item.other(), &target.observed.id);
@@ -209,7 +209,8 @@ fn outcome_of(engine: &Engine, item: &mut Item, parked: Option<Parked>, entries:
         write_back(
             &item.sync,
             &target_key,
-            target.observed.xref.as_deref(),
+            // Who links by hand may have unlinked before: a clearing that is still to be written is taken back, whatever the field holds now.
+            target.observed.xref.as_deref().filter(|_| !by_person),
             &item.key.id,
             &mut outcome.write_backs,
         );
@@ -296,13 +297,14 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
     see(engine, &mut pair, s, source_stamp, t, seen_target);
     let target_key = RecordKey::new(&sync.id, key.side.other(), &target);
     let mut write_backs = Vec::new();
-    if new_link.is_some() {
+    if let Some((reason, _)) = &new_link {
         engine.counters.linked.add(1);
+        let by_person = *reason == Reason::LinkedByPerson;
         write_back(&sync, &key, None, &target, &mut write_backs);
         write_back(
             &sync,
             &target_key,
-            landing.target_xref.as_deref(),
+            landing.target_xref.as_deref().filter(|_| !by_person),
             &key.id,
             &mut write_backs,
         );
@@ -603,19 +605,14 @@ impl Outcome {
                     ops.extend(context.wakes.get(record).cloned().unwrap_or_default());
                 }
             }
-            let asked = self.key.on_first_side(target).row(Table::Asked);
-            if pair.blocked.values().any(|why| why == ASKED) {
-                ops.push(Op::Put {
-                    key: asked,
-                    expect: Expect::Any,
-                    value: Vec::new(),
-                });
-            } else if self.sync.asks() {
-                ops.push(Op::Delete {
-                    key: asked,
-                    expect: Expect::Any,
-                });
-            }
+            let key = self.key.on_first_side(target).row(Table::Held);
+            let expect = Expect::Any;
+            ops.push(if pair.blocked.is_empty() {
+                Op::Delete { key, expect }
+            } else {
+                let value = Vec::new();
+                Op::Put { key, expect, value }
+            });
             if self.linked {
                 for record in [&self.key, &target_key] {
                     ops.push(Op::Delete {

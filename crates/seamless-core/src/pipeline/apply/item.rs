@@ -12,7 +12,7 @@ use crate::pipeline::claims::Held;
 use crate::pipeline::engine::{Engine, Seen};
 use crate::pipeline::ledger::{Entry, Reason};
 use crate::pipeline::matching;
-use crate::pipeline::merge::Merge;
+use crate::pipeline::merge::{Merge, Why};
 use crate::pipeline::mistakes::Mistake;
 use crate::pipeline::spec::SyncSpec;
 use crate::pipeline::state::{Decision, Link, Pair, Parked, RecordKey, Rows, expect_of, pair_row_of};
@@ -181,6 +181,32 @@ impl Item {
             parked: None,
             entries,
         });
+    }
+
+    /// Leaves a field out of what is to be written; it waits alone. With nothing else to write, that is all.
+    pub(crate) fn hold(&mut self, engine: &Engine, field: &str, why: String) {
+        let merge = &mut self.merge;
+        let Some(write) = merge.writes.remove(field) else {
+            return;
+        };
+        let settled = merge.base.get(field).cloned();
+        match self.pair.base.get(field) {
+            Some(halves) => merge.base.insert(field.to_owned(), halves.clone()),
+            None => merge.base.remove(field),
+        };
+        merge.conflicts.retain(|conflict| conflict.field != field);
+        if engine.mistakes.has(Mistake::RefusedFieldSettled) {
+            merge
+                .base
+                .extend(settled.map(|halves| (field.to_owned(), halves)));
+        } else if write.why != Why::Passenger {
+            merge.blocked.insert(field.to_owned(), why);
+        }
+        let nothing_else = merge.writes.values().all(|write| write.why == Why::Passenger);
+        if self.end.is_none() && self.target.is_some() && nothing_else {
+            merge.writes.clear();
+            self.commit(Vec::new());
+        }
     }
 
     /// Sets the record aside.

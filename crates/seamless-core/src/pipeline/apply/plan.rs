@@ -188,6 +188,7 @@ fn merge_item(engine: &Engine, item: &mut Item, parents: &Parents) {
         base: base.as_ref(),
         references: &resolved,
         seen: item.pair.seen,
+        held: &item.pair.blocked,
         answers: &item.pair.answers,
         newest_guard: engine.timings.newest_guard,
         today: Date::of(engine.clock.now()).unwrap_or_default(),

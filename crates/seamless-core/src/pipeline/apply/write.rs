@@ -19,8 +19,16 @@ use crate::pipeline::state::Intent;
 use crate::record::RecordId;
 use crate::value::{Fields, Value};
 
-/// Writes what the open items have to write, and commits what landed.
+/// Writes what the open items have to write, and commits what landed. A record whose target refuses one field is written once more without it: each
+/// round leaves out at least one field, so there is an end.
 pub(super) async fn write(applier: &Applier, items: &mut [Item]) -> Result<()> {
+    while items.iter().any(Item::open) {
+        write_once(applier, items).await?;
+    }
+    Ok(())
+}
+
+async fn write_once(applier: &Applier, items: &mut [Item]) -> Result<()> {
     let engine = &*applier.engine;
     let mut work = Vec::new();
     for (index, item) in items.iter().enumerate().filter(|(_, item)| item.open()) {
@@ -51,7 +59,7 @@ pub(super) async fn write(applier: &Applier, items: &mut [Item]) -> Result<()> {
         match outcome {
             Ok(Written { id }) => landed.push((job, id)),
             Err(error) => {
-                if let Some(id) = failed(engine, &mut items[job.index], &job, &error).await? {
+                if let Some(id) = failed(applier, &mut items[job.index], &job, &error).await? {
                     landed.push((job, id));
                 } else if matches!(
                     error.kind,
@@ -234,9 +242,20 @@ async fn commit_intents(engine: &Engine, items: &mut [Item], work: Vec<Job>) -> 
 }
 
 /// A write that failed. `Some(id)`: it landed after all.
-async fn failed(engine: &Engine, item: &mut Item, job: &Job, error: &Error) -> Result<Option<RecordId>> {
+async fn failed(applier: &Applier, item: &mut Item, job: &Job, error: &Error) -> Result<Option<RecordId>> {
+    let engine = &*applier.engine;
     match error.effect {
         Effect::NotApplied => {
+            if let Some(field) = refused_field(item, error) {
+                hand_back(applier, item, job).await?;
+                let place = &item.sync.side(item.other()).system;
+                let sentence = format!(
+                    "{place} refused it: {}; it is tried again when the record changes, and now and then",
+                    error.message()
+                );
+                item.hold(engine, &field, sentence);
+                return Ok(None);
+            }
             take_back(engine, item, job).await?;
             if error.is_transient() || !matches!(error.kind, ErrorKind::Invalid | ErrorKind::NotFound) {
                 item.end = Some(End::Defer(match error.retry {
@@ -282,6 +301,24 @@ async fn failed(engine: &Engine, item: &mut Item, job: &Job, error: &Error) -> R
     }
 }
 
+/// The field that a refusal is about, if the record can be written without it.
+fn refused_field(item: &Item, error: &Error) -> Option<String> {
+    let named = error
+        .field
+        .as_deref()
+        .filter(|_| error.kind == ErrorKind::Invalid)?;
+    let (name, _) = item
+        .merge
+        .writes
+        .iter()
+        .find(|(name, write)| write.path.eq_ignore_ascii_case(named) || name.as_str() == named)?;
+    let is_needed = || {
+        let mapping = &item.sync.side(item.other()).mapping;
+        mapping.fields.get(name).is_some_and(|field| field.required)
+    };
+    (item.target.is_some() || !is_needed()).then(|| name.clone())
+}
+
 /// The answer of a create was lost: it may be there already. A search that fails says nothing; the resolver asks again.
 async fn search_now(engine: &Engine, item: &Item) -> Option<RecordId> {
     let spec = item.sync.side(item.other());
@@ -319,6 +356,28 @@ async fn take_back(engine: &Engine, item: &mut Item, job: &Job) -> Result<()> {
         done => drop(done?),
     }
     item.held = Held::default();
+    Ok(())
+}
+
+/// The call was certainly not made, and another one is to follow: the intent goes, the claims are the worker's again.
+async fn hand_back(applier: &Applier, item: &mut Item, job: &Job) -> Result<()> {
+    let engine = &*applier.engine;
+    if engine.mistakes.has(Mistake::NoIntent) {
+        return Ok(());
+    }
+    let mut ops = job.held.hand_back(engine, &applier.claimant)?;
+    ops.push(Op::Delete {
+        key: RowKey::new(Table::Intent, job.name.clone()),
+        expect: Expect::Any,
+    });
+    match engine.store.commit(ops).await {
+        Ok(version) => item.held = job.held.at(version),
+        // Lost meanwhile: whoever has them decides anew.
+        Err(error) if error.kind == ErrorKind::Conflict => {
+            item.end = Some(End::Defer(engine.timings.defer_min))
+        }
+        Err(error) => return Err(error),
+    }
     Ok(())
 }
 

@@ -1,0 +1,44 @@
+//! Runs a namespace with the entities that the scripts in `examples/servicebus-clients` use, until it is interrupted.
+//! Takes the port (5672 by default) and prints the connection string.
+#![expect(clippy::print_stdout, reason = "a program that prints")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use seamless_emulator::{Emulator, EntitySettings, Filter, Options, TopicSettings};
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    let port = std::env::args()
+        .nth(1)
+        .map_or(Ok(5672), |port| port.parse().map_err(std::io::Error::other))?;
+    let emulator = Emulator::start(Options {
+        amqp: SocketAddr::from(([127, 0, 0, 1], port)),
+        ..Options::default()
+    })
+    .await?;
+    let short = EntitySettings {
+        lock_duration: Duration::from_secs(5),
+        max_delivery_count: 3,
+        ..EntitySettings::default()
+    };
+    emulator.create_queue("plain", short.clone());
+    emulator.create_queue(
+        "unique",
+        EntitySettings {
+            duplicate_window: Some(Duration::from_secs(60)),
+            ..short.clone()
+        },
+    );
+    let sessions = EntitySettings {
+        requires_session: true,
+        ..short.clone()
+    };
+    emulator.create_queue("sessions", sessions);
+    emulator.create_topic("news", TopicSettings::default());
+    emulator.create_subscription("news", "all", short.clone(), Filter::True);
+    let red = Filter::Sql("colour = 'red'".to_owned());
+    emulator.create_subscription("news", "red", short, red);
+    println!("{}", emulator.connection_string());
+    tokio::signal::ctrl_c().await
+}

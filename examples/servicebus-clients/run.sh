@@ -1,0 +1,30 @@
+#!/bin/sh
+# Runs Microsoft's own clients against the emulator. Needs cargo, python3 with venv, node with npm, and about a minute and a half.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+work=${WORK:-"$here/.work"}
+port=${PORT:-5673}
+mkdir -p "$work"
+
+if [ ! -x "$work/venv/bin/python" ]; then
+    python3 -m venv "$work/venv"
+    "$work/venv/bin/pip" install --quiet "azure-servicebus==7.15.*"
+fi
+if [ ! -d "$work/node_modules/@azure/service-bus" ]; then
+    npm install --silent --prefix "$work" "@azure/service-bus@7.9"
+fi
+
+cargo build --manifest-path "$here/../../Cargo.toml" --package seamless-emulator --example serve
+target=${CARGO_TARGET_DIR:-"$here/../../target"}
+"$target/debug/examples/serve" "$port" >"$work/connection-string" &
+emulator=$!
+trap 'kill "$emulator"' EXIT
+until grep -q Endpoint "$work/connection-string"; do sleep 0.1; done
+CONNECTION_STRING=$(cat "$work/connection-string")
+export CONNECTION_STRING
+
+echo "azure-servicebus (Python)"
+"$work/venv/bin/python" "$here/client.py"
+echo "@azure/service-bus (JavaScript)"
+NODE_PATH="$work/node_modules" node "$here/client.js"

@@ -1,0 +1,163 @@
+//! Lists that are more than one request: further lists, lists of changes, ends that the server tells.
+
+use crate::support::{Reply, Seen, Server, ids, ok, open, status};
+use serde_json::{Value as Json, json};
+
+fn manifest(lists: &str) -> String {
+    format!(
+        "manifest = 1\n[system]\nname = 'test'\n[limits]\npage_size = 10\n[entities.accounts]\nmodified = 'at'\n\
+         get = {{ path = '/accounts/{{id}}' }}\n{lists}"
+    )
+}
+
+fn rows(ids: impl Iterator<Item = usize>) -> Vec<Json> {
+    ids.map(|id| json!({ "id": id, "at": "2026-11-23T10:00:00Z" }))
+        .collect()
+}
+
+fn number(seen: &Seen, name: &str, default: usize) -> usize {
+    seen.param(name).map_or(default, |text| text.parse().unwrap())
+}
+
+#[tokio::test]
+async fn several_lists_are_read_as_one_and_changes_from_elsewhere() {
+    let server = Server::start(|seen| match seen.path.as_str() {
+        "/accounts" => ok(json!(rows(1..4))),
+        "/archive" => {
+            ok(json!({ "docs": rows(4..6).into_iter().map(|row| json!({ "doc": row })).collect::<Vec<_>>() }))
+        }
+        "/none" => status(404, json!({ "error": "nothing here" })),
+        "/search" => ok(json!(rows(if seen.json()["created"].is_null() {
+            2..3
+        } else {
+            3..4
+        }))),
+        _ => status(500, json!({})),
+    })
+    .await;
+    let text = manifest(
+        "list = { path = '/accounts' }\n\
+         more_lists = [{ path = '/none', missing_is_empty = true }, { path = '/archive', items = 'docs', row = 'doc' }]\n\
+         [[entities.accounts.changes]]\nmethod = 'POST'\npath = '/search'\nbody = { updated = '{since}' }\nsince = { format = 'epoch_secs' }\n\
+         [[entities.accounts.changes]]\nmethod = 'POST'\npath = '/search'\nbody_template = '{\"created\": {{ since | tojson }}}'\n",
+    );
+    let rig = open(&text, &server).await;
+    assert!(rig.source.capabilities("accounts").incremental);
+    for limit in [1, 2, 100] {
+        assert_eq!(
+            ids(&rig.list_all(None, limit).await.unwrap()),
+            ["1", "2", "3", "4", "5"],
+            "by {limit}"
+        );
+    }
+    let changed = rig.list_all(Some("2026-11-23T10:15:00Z"), 100).await.unwrap();
+    assert_eq!(ids(&changed), ["2", "3"]);
+    let asked: Vec<Json> = server.seen().iter().rev().take(2).map(Seen::json).collect();
+    assert_eq!(
+        asked,
+        [
+            json!({ "created": "2026-11-23T10:15:00.000Z" }),
+            json!({ "updated": 1_795_428_900 })
+        ]
+    );
+}
+
+#[tokio::test]
+async fn lists_end_where_the_server_says() {
+    type Script = fn(&Seen) -> Reply;
+    let cases: [(&str, usize, Script); 5] = [
+        (
+            "kind = 'page'\nquery = 'page'\nstable = true\npages = 'meta.last'",
+            3,
+            |seen| {
+                let page = number(seen, "page", 1);
+                ok(json!({ "data": rows((page - 1) * 10 + 1..page * 10 + 1), "meta": { "last": 3 } }))
+            },
+        ),
+        (
+            "kind = 'page'\nquery = 'page'\nfirst = 0\nstable = true\npages_header = 'X-Pages'",
+            3,
+            |seen| {
+                let page = number(seen, "page", 0);
+                ok(json!({ "data": rows(page * 10 + 1..page * 10 + 11) })).with("x-pages", "3")
+            },
+        ),
+        (
+            "kind = 'offset'\nquery = 'skip'\nstable = true\nmore = 'has_more'",
+            3,
+            |seen| {
+                let skip = number(seen, "skip", 0);
+                ok(json!({ "data": rows(skip + 1..skip + 11), "has_more": skip < 20 }))
+            },
+        ),
+        (
+            "kind = 'keyset'\nquery = 'starting_after'\nfield = 'id'\ndescending = true\nmore = 'has_more'",
+            3,
+            |seen| {
+                let after = number(seen, "starting_after", 31);
+                let page = rows((1..after).rev().take(10));
+                ok(json!({ "data": page, "has_more": after > 11 }))
+            },
+        ),
+        ("kind = 'next_url'\nnext_header = 'Next-Page'", 3, |seen| {
+            let from = number(seen, "from", 1);
+            let reply = ok(json!({ "data": rows(from..from + 10) }));
+            let host = &seen.headers["host"];
+            if from < 21 {
+                reply.with("next-page", format!("http://{host}/accounts?from={}", from + 10))
+            } else {
+                reply
+            }
+        }),
+    ];
+    for (page, calls, script) in cases {
+        let server = Server::start(script).await;
+        let text = manifest(&format!(
+            "[entities.accounts.list]\npath = '/accounts'\nitems = 'data'\n[entities.accounts.list.page]\n{page}\n"
+        ));
+        let mut found: Vec<usize> = open(&text, &server)
+            .await
+            .list_all(None, 100)
+            .await
+            .unwrap_or_else(|error| panic!("{page}: {error}"))
+            .iter()
+            .map(|record| record.id.0.parse().unwrap())
+            .collect();
+        found.sort_unstable();
+        assert_eq!(found, (1..=30).collect::<Vec<usize>>(), "{page}");
+        assert_eq!(server.seen().len(), calls, "{page}: {:?}", server.lines());
+    }
+}
+
+#[tokio::test]
+async fn a_scan_finds_what_the_server_cannot_search() {
+    let server = Server::start(|seen| {
+        let skip = number(seen, "skip", 0);
+        ok(rows(1..36)
+            .into_iter()
+            .skip(skip)
+            .take(10)
+            .map(|mut row| {
+                row["name"] = format!("Account {}", row["id"]).into();
+                row
+            })
+            .collect())
+    })
+    .await;
+    let list = "list = { path = '/accounts', page = { kind = 'offset', query = 'skip' } }\n";
+    let rig = open(&manifest(&format!("{list}find = {{ scan = true }}\n")), &server).await;
+    let found = rig
+        .find("name", &["account 3", "Account 35", "none"])
+        .await
+        .unwrap();
+    assert_eq!(found, [vec!["3".to_owned()], vec!["35".to_owned()], vec![]]);
+    let calls = server.seen().len();
+    assert!(calls <= 5, "one reading serves all: {calls}");
+    let short = open(
+        &manifest(&format!("{list}find = {{ scan = true, rows_max = 20 }}\n")),
+        &server,
+    )
+    .await;
+    let error = short.find("name", &["x"]).await.unwrap_err();
+    assert!(error.message().contains("raise find.rows_max"), "{error}");
+}
