@@ -41,6 +41,8 @@ impl World {
         World::new(Config {
             records,
             seed,
+            crm_tickets: records / 6,
+            crm_opportunities: records / 12,
             hourly_limit: 1_000_000,
             ..Config::default()
         })

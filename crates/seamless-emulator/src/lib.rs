@@ -57,7 +57,10 @@ impl Emulator {
     /// Starts an empty namespace.
     pub async fn start(options: Options) -> std::io::Result<Emulator> {
         if !options.amqp.ip().is_loopback() {
-            let reason = format!("{} is not a loopback address: the emulator has no TLS", options.amqp);
+            let reason = format!(
+                "{} is not a loopback address: the emulator has no TLS",
+                options.amqp
+            );
             return Err(std::io::Error::other(reason));
         }
         let listener = TcpListener::bind(options.amqp).await?;

@@ -1,6 +1,6 @@
 //! Reaching the systems before work starts: do they answer, and are they as the mappings say?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use seamless_core::mapping::Severity;
@@ -21,13 +21,30 @@ impl Host {
     }
 
     /// The engine for these live systems; refuses where a mapping cannot work.
-    pub(crate) fn engine(&self, live: &Live, accepted: bool) -> Result<Arc<Engine>> {
+    pub(crate) async fn engine(&self, live: &Live, accepted: bool) -> Result<Arc<Engine>> {
+        let gone = self.books.gone(live).await?;
         let mut syncs = Vec::new();
         for plan in self.plans.iter() {
-            refuse_what_cannot_work(plan, live)?;
-            syncs.push(self.spec(plan, live, accepted));
+            let plan = plan.without(&gone);
+            refuse_what_cannot_work(&plan, live)?;
+            syncs.push(self.spec(&plan, live, accepted));
         }
+        self.narrow(&syncs);
         self.books.engine(syncs, self.systems.clone())
+    }
+
+    /// Tells the connectors which fields are used at all.
+    fn narrow(&self, syncs: &[SyncSpec]) {
+        let mut used: BTreeMap<(SystemId, String), BTreeSet<String>> = BTreeMap::new();
+        for side in syncs.iter().flat_map(|sync| &sync.sides) {
+            let key = (side.system.clone(), side.mapping.entity.clone());
+            used.entry(key).or_default().extend(side.mapping.native_paths());
+        }
+        for ((system, entity), fields) in used {
+            let system = &self.systems[&system];
+            system.source.narrow(&entity, &fields);
+            system.target.narrow(&entity, &fields);
+        }
     }
 
     /// Reaches every system and makes the engine; nothing is written.
@@ -36,7 +53,7 @@ impl Host {
         for system in self.systems.keys() {
             live.extend(self.describe(system).await?);
         }
-        self.engine(&live, false)
+        self.engine(&live, false).await
     }
 
     /// After a lost store: links every pair of records that name each other, by sync. Writes nothing to the systems.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use seamless_core::pipeline::{EntityModel, System};
 use seamless_core::{
-    Clock, MappingDefaults, OpenContext, Registry, Result, Secret, Shared, SourcePlugin, SystemId,
+    Clock, Error, MappingDefaults, OpenContext, Registry, Result, Secret, Shared, SourcePlugin, SystemId,
 };
 
 use crate::books::Books;
 use crate::build::{SyncPlan, plan_syncs};
-use crate::config::Config;
+use crate::clock::SystemClock;
+use crate::config::{Config, hint};
 use crate::view::{Explanation, ParkedRecord, Status};
 
 /// What the caller brings: connectors, entities, default mappings.
@@ -53,16 +54,25 @@ impl Plugins {
         Ok(())
     }
 
+    /// What a plugin needs to open a configured system, for what a connector offers beside reading and writing. `kind` is the connector that is expected.
+    pub fn context(&self, config: &Config, system: &str, kind: &str) -> Result<OpenContext> {
+        let known: Vec<&str> = config.systems.keys().map(String::as_str).collect();
+        let configured = config
+            .systems
+            .get(system)
+            .ok_or_else(|| Error::config(format!("there is no system '{system}'{}", hint(system, &known))))?;
+        if configured.kind != kind {
+            let message = format!("the system {system} is of kind {}, not {kind}", configured.kind);
+            return Err(Error::config(message));
+        }
+        self.validate(config)?;
+        context(config, system, Arc::new(SystemClock::new()))
+    }
+
     /// Opens a configured system; no call is made.
     pub(crate) async fn open(&self, config: &Config, name: &str, clock: Arc<dyn Clock>) -> Result<System> {
         let configured = &config.systems[name];
-        let context = OpenContext {
-            system: SystemId::from(name),
-            settings: configured.settings.clone(),
-            secrets: secrets(config, name)?,
-            clock,
-            shared: Shared::default(),
-        };
+        let context = context(config, name, clock)?;
         let source = self.source(config, &context.system)?;
         let target = self.registry.target(&configured.kind)?;
         let named = |error| config.settings_problem(name, error);
@@ -71,6 +81,16 @@ impl Plugins {
             target: target.open(&context).await.map_err(named)?,
         })
     }
+}
+
+fn context(config: &Config, name: &str, clock: Arc<dyn Clock>) -> Result<OpenContext> {
+    Ok(OpenContext {
+        system: SystemId::from(name),
+        settings: config.systems[name].settings.clone(),
+        secrets: secrets(config, name)?,
+        clock,
+        shared: Shared::default(),
+    })
 }
 
 /// A system's secrets, resolved.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use seamless_core::{Clock, FieldInfo, Result, Side, SystemId};
+use seamless_core::{Clock, DependentOptions, EntityInfo, Error, FieldInfo, Result, Side, SystemId};
 use serde::Serialize;
 
-use crate::build::plan_syncs;
+use crate::build::{natives, plan_syncs};
 use crate::clock::SystemClock;
-use crate::config::Config;
-use crate::connect::{Live, describe, live_of};
+use crate::config::{Config, hint};
+use crate::connect::{Live, describe, live_of, named};
 use crate::host::Plugins;
 
 /// One side of a sync as the live system describes it.
@@ -33,6 +33,64 @@ pub struct LiveField {
     pub canonical: Option<String>,
     /// It holds the other system's id.
     pub cross_reference: bool,
+}
+
+/// A native entity as the live system describes it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Discovered {
+    /// The system.
+    pub system: String,
+    /// The entity.
+    pub entity: String,
+    /// Fields, option lists, rights.
+    #[serde(flatten)]
+    pub info: EntityInfo,
+    /// Option lists that depend on another field.
+    pub dependent: Vec<DependentOptions>,
+}
+
+/// Asks a system, or all of them, what entities look like: this one, or those that some sync uses. Changes nothing.
+pub async fn discover(
+    config: &Config,
+    plugins: &Plugins,
+    system: Option<&str>,
+    entity: Option<&str>,
+) -> Result<Vec<Discovered>> {
+    plugins.validate(config)?;
+    let known: Vec<&str> = config.systems.keys().map(String::as_str).collect();
+    if let Some(unknown) = system.filter(|system| !known.contains(system)) {
+        let message = format!("there is no system '{unknown}'{}", hint(unknown, &known));
+        return Err(Error::config(message));
+    }
+    let plans = plan_syncs(config, plugins)?;
+    let used = natives(&plans);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let mut found = Vec::new();
+    for name in known
+        .into_iter()
+        .filter(|name| system.is_none_or(|system| system == *name))
+    {
+        let id = SystemId::from(name);
+        let open = plugins.open(config, name, clock.clone()).await?;
+        let entities: Vec<String> = match entity {
+            Some(entity) => vec![entity.to_owned()],
+            None => used.get(&id).into_iter().flatten().cloned().collect(),
+        };
+        for entity in entities {
+            let described = async {
+                let info = open.source.describe(&entity).await?;
+                Ok((info, open.source.dependent_options(&entity).await?))
+            };
+            let (info, dependent) = described.await.map_err(|error| named(error, &id))?;
+            found.push(Discovered {
+                system: name.to_owned(),
+                entity,
+                info,
+                dependent,
+            });
+        }
+    }
+    Ok(found)
 }
 
 /// Asks every system of the configuration what its entities look like. Changes nothing.

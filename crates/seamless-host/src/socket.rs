@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seamless_core::pipeline::{Engine, Imported, Plan};
-use seamless_core::{Error, ErrorKind, Result};
+use seamless_core::{Error, ErrorKind, Priority, Result};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -385,6 +385,12 @@ impl Host {
     /// Reaches the systems and answers.
     async fn answer(&self, question: &Question, progress: &dyn Progress) -> Result<Answer> {
         let clock = self.books.clock.clone();
+        if matches!(question, Question::Plan {}) {
+            // Looking is not worth a call that somebody else's edit needs.
+            for system in self.systems.values() {
+                system.source.set_priority(Priority::Plan);
+            }
+        }
         let answering = async {
             self.reach().await?;
             self.books.answer(question).await

@@ -156,6 +156,8 @@ pub struct Faults {
     pub foreign_next_page: Fault,
     /// Searches by value answer with every record there is (up to a page).
     pub ignored_filter: Fault,
+    /// Autotask fields that somebody has removed: its metadata do not know them any more.
+    pub missing_fields: Vec<String>,
     /// Autotask refuses connections.
     pub autotask_dead: bool,
     /// The CRM refuses connections.

@@ -83,6 +83,17 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "N", default_value_t = seamless_host::SAMPLE_DEFAULT, conflicts_with = "offline")]
         sample: usize,
     },
+    /// Show the fields, option lists and rights of the live systems; changes nothing.
+    Discover {
+        /// Only this system.
+        system: Option<String>,
+        /// This native entity (`Companies`, `accounts`) in place of those that the syncs use.
+        #[arg(requires = "system")]
+        entity: Option<String>,
+    },
+    /// What only Autotask has.
+    #[command(subcommand)]
+    Autotask(AutotaskVerb),
     /// Run the mapping's golden cases: records as one system gives them, and what the other is to be sent. Makes no call.
     Test {
         /// Case files, or folders of them; `tests` beside the configuration when left out.
@@ -151,11 +162,45 @@ pub(crate) enum Verb {
     Keys(Keys),
     /// Print the JSON Schema of tenant.toml.
     Schema,
+    /// Write the manifest of a REST system: try single operations, draft one, print its schema.
+    #[command(subcommand)]
+    Rest(crate::rest_cmd::RestVerb),
     /// Start a project.
     #[command(subcommand)]
     New(New),
     Demo(crate::demo::DemoArgs),
     Sandbox(crate::sandbox_cmd::SandboxArgs),
+}
+
+/// What only Autotask has.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AutotaskVerb {
+    /// Events that Autotask sends to a running host, for companies, contacts and tickets. Changes are found without them, only later.
+    Webhooks {
+        /// The Autotask system.
+        #[arg(long, default_value = "autotask", global = true)]
+        system: String,
+        #[command(subcommand)]
+        verb: WebhookVerb,
+    },
+}
+
+/// What to do with webhooks.
+#[derive(Debug, Subcommand)]
+pub(crate) enum WebhookVerb {
+    /// Create what is missing in Autotask, our own user's changes excluded. May be repeated.
+    Install {
+        /// Where `[http]` of the host can be reached from outside, as far as `/webhooks`: `https://hooks.example.com/webhooks`.
+        #[arg(long)]
+        url: String,
+        /// Address that Autotask writes to when it cannot deliver.
+        #[arg(long, value_name = "EMAIL")]
+        notify: Option<String>,
+    },
+    /// Show what there is in Autotask. Exit code 4 when an entity has no active webhook.
+    Status,
+    /// Take them away.
+    Remove,
 }
 
 /// What to do with a plan.

@@ -6,6 +6,7 @@ mod exit;
 mod logging;
 mod output;
 mod plugins;
+mod rest_cmd;
 mod sandbox_cmd;
 mod verbs;
 

@@ -86,6 +86,28 @@ impl Answer {
         })
     }
 
+    /// What an answer is taken for, and why: for people who write the manifest.
+    pub(crate) fn reason(errors: &Errors, format: AnswerFormat, response: &Response) -> String {
+        let json = match format {
+            AnswerFormat::Xml => xml::read(&response.body).unwrap_or_default(),
+            AnswerFormat::Json => serde_json::from_slice(&response.body).unwrap_or_default(),
+        };
+        let rule = errors.rules.iter().position(|rule| rule.holds(response, &json));
+        match rule {
+            Some(index) => {
+                let means = format!("{:?}", errors.rules[index].means).to_lowercase();
+                format!("errors.rules.{index} holds: {means}")
+            }
+            None => {
+                let means = by_status(response.status).map_or_else(
+                    || "failed".to_owned(),
+                    |means| format!("{means:?}").to_lowercase(),
+                );
+                format!("status {} means: {means}", response.status)
+            }
+        }
+    }
+
     /// The rows at a path; null and an empty body are no rows.
     pub(crate) fn rows(&self, path: &str) -> Result<&[Json]> {
         // An XML list of one looks like a single element, and one of none like nothing.

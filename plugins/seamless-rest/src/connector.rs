@@ -16,6 +16,7 @@ use crate::manifest::{AnswerFormat, CapabilitySpec, Entity, ExternalKeySpec, Man
 use crate::pace::{self, Pace};
 use crate::settings::Settings;
 use crate::stamp::parse_offset;
+use crate::trial::Trace;
 
 /// Values looked for in one reading of a whole list.
 const SCAN_VALUES_MAX: usize = 500;
@@ -29,6 +30,8 @@ pub(crate) struct Connector {
     credentials: Credentials,
     pace: Pace,
     pub(crate) webhook_secrets: Vec<Secret>,
+    /// What passes over the wire, while an operation is being tried.
+    pub(crate) trace: Option<Trace>,
 }
 
 impl Connector {
@@ -53,7 +56,24 @@ impl Connector {
                 .filter_map(|name| ctx.secrets.get(*name).cloned())
                 .filter(|secret| !secret.expose().is_empty())
                 .collect(),
+            trace: None,
         })
+    }
+
+    /// The same, and notes every call.
+    pub(crate) fn open_traced(ctx: &OpenContext) -> Result<Connector> {
+        let mut connector = Connector::open(ctx)?;
+        let settings = Settings::parse(&ctx.settings)?;
+        let base_url = settings.http(&connector.manifest)?.base_url;
+        connector.trace = Some(Trace::new(&base_url, ctx.secrets.values().cloned()));
+        Ok(connector)
+    }
+
+    /// Notes what was made of an answer, while an operation is being tried.
+    pub(crate) fn tell(&self, text: impl FnOnce() -> String) {
+        if let Some(trace) = &self.trace {
+            trace.told(&text());
+        }
     }
 
     /// The description of a native entity.
@@ -124,6 +144,11 @@ impl Connector {
         self.clock.now()
     }
 
+    /// The host's monotonic clock.
+    pub(crate) fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
     /// Makes a reading call.
     pub(crate) async fn read(&self, entity: &str, call: Call, send_by: Option<Duration>) -> Result<Answer> {
         self.send(entity, call, Purpose::Read, send_by).await
@@ -170,7 +195,12 @@ impl Connector {
             let response = self.http.send(request).await.map_err(named)?;
             self.pace.note(&self.manifest.limits, &response, &*self.clock);
             let pause = pace::asked(&self.manifest.limits, &response);
+            if let Some(trace) = &self.trace {
+                let fixed = self.manifest.system.headers.iter();
+                trace.exchange(&call, fixed, self.credentials.shown(), &response);
+            }
             let format = self.manifest.system.format;
+            self.tell(|| Answer::reason(&self.manifest.errors, format, &response));
             let answer = Answer::judge(&self.manifest.errors, format, purpose, may_quote, response);
             match answer {
                 // Refused before anything happened, so that even a write may be made again; once, and only with a new token.
@@ -179,6 +209,7 @@ impl Connector {
                         && !is_again
                         && self.credentials.refused(&grip).await =>
                 {
+                    self.tell(|| "signs in anew and makes the call once more".to_owned());
                     is_again = true;
                 }
                 Err(error) if error.kind == ErrorKind::RateLimited && pause.is_some() => {

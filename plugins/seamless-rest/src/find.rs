@@ -16,6 +16,8 @@ use crate::rows::{Native, Rows, WRONG_ROWS_MAX};
 const FOUND_MAX: usize = 50;
 /// Records returned for one `AboveId`.
 const ABOVE_MAX: usize = 1_000;
+/// Stubs without the searched field that are read in full for one search; more of them mean that the filter was ignored.
+const STUBS_MAX: usize = 200;
 /// Rows read for one search before it is called too wide.
 const SEARCH_ROWS_MAX: usize = 20_000;
 
@@ -88,9 +90,13 @@ impl Connector {
             let page = self.rows_page(native, &rows, walk).await?;
             read += page.rows.len();
             for record in self.records(native, &page.rows)? {
-                let held = lookup(&record.fields, field)
-                    .and_then(Value::to_plain)
-                    .unwrap_or_default();
+                let held = lookup(&record.fields, field);
+                // A stub without the field says nothing yet: the whole record will.
+                if find.stubs && held.is_none() && found.len() < STUBS_MAX {
+                    found.extend(wanted.first().map(|(index, _)| (*index, record)));
+                    continue;
+                }
+                let held = held.and_then(Value::to_plain).unwrap_or_default();
                 let mut matches = wanted.iter().filter(|(_, value)| equal(&held, value)).peekable();
                 wrong += usize::from(matches.peek().is_none());
                 found.extend(matches.map(|(index, _)| (*index, record.clone())));

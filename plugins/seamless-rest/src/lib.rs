@@ -11,6 +11,7 @@ mod jinja;
 mod json_path;
 mod listing;
 pub mod manifest;
+mod openapi;
 mod pace;
 mod page;
 mod plugin;
@@ -20,14 +21,17 @@ mod settings;
 mod shape;
 mod stamp;
 mod template;
+mod trial;
 mod webhook;
 mod write;
 mod xml;
 
 pub use manifest::{Manifest, manifest_schema};
+pub use openapi::draft;
 pub use plugin::Rest;
 pub use settings::Settings;
 pub use stamp::StampFormat;
+pub use trial::{Operation, Shown, Step, Trial, try_operation};
 
 /// The manifest of the sandbox's CRM (`seamless sandbox`, `seamless demo`).
 pub const SANDBOX_CRM: &str = include_str!("../manifests/sandbox-crm.toml");

@@ -46,6 +46,32 @@ pub(crate) struct RowsPage {
     pub(crate) server_time: Option<Timestamp>,
 }
 
+impl PageAnswer {
+    /// What was found in it, for people.
+    fn told(&self, rows: &Rows<'_>, count: usize) -> String {
+        let place = match rows.place.items {
+            "" => "the body itself is the list",
+            items => &format!("the list is at '{items}'"),
+        };
+        let mut told = format!("{place}: {count} row(s)");
+        if let Some(next) = &self.next {
+            told += &format!("; the next page is at {next}");
+        } else if matches!(
+            rows.paging.kind,
+            PageKind::Cursor | PageKind::NextUrl | PageKind::LinkHeader
+        ) {
+            told += "; no next page is named";
+        }
+        if let Some(total) = self.total {
+            told += &format!("; {total} in all");
+        }
+        if self.is_last {
+            told += "; it says that nothing follows";
+        }
+        told
+    }
+}
+
 impl List {
     /// Where the rows of one parent's list are.
     pub(crate) fn place<'a>(&'a self, parent: Option<&'a str>) -> RowsPlace<'a> {
@@ -141,7 +167,9 @@ impl Connector {
             };
             server_time = server_time.or(answer.response.server_time);
             let page = self.rows_of(native, &answer, rows.place)?;
-            answers.push(self.page_answer(native, rows, &answer, &page)?);
+            let told = self.page_answer(native, rows, &answer, &page)?;
+            self.tell(|| told.told(rows, page.len()));
+            answers.push(told);
             pages.push(page);
         }
         let step = walk

@@ -1,11 +1,11 @@
 //! Checking a mapping against a live system before the first write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::options::{clip, label_of, plain};
-use super::{FieldMapping, OptionMap, SideMapping, template};
+use super::{FieldMapping, OptionMap, SideMapping, path, template};
 use crate::contract::{EntityInfo, FieldInfo, OptionInfo};
 
 /// How bad it is.
@@ -61,6 +61,19 @@ impl SideMapping {
             report.required(info, &self.fields);
         }
         report.problems
+    }
+
+    /// Every native field that is read or written, the cross-reference among them.
+    pub fn native_paths(&self) -> BTreeSet<String> {
+        let mapped = self
+            .fields
+            .values()
+            .flat_map(|field| template::paths(&field.native));
+        mapped
+            .map(path::field_of)
+            .chain(self.xref.as_deref())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The mapping with every text limit as short as the live system's own.

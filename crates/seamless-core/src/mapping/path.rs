@@ -51,6 +51,11 @@ impl<'a> ListPath<'a> {
     }
 }
 
+/// The native field that a path belongs to: for an element, its list.
+pub(super) fn field_of(path: &str) -> &str {
+    ListPath::parse(path).map_or(path, |path| path.list)
+}
+
 /// Whether the path names a position that no list of ours may reach.
 pub(super) fn is_too_far(path: &str) -> bool {
     ListPath::parse(path).is_some_and(|path| {

@@ -63,7 +63,8 @@ fn pieces(template: &str) -> impl Iterator<Item = Piece<'_>> {
             return Some(Piece::Path(path.trim()));
         }
         // A brace without its partner is text.
-        let end = rest[1..].find('{').map_or(rest.len(), |at| at + 1);
+        let next = rest.char_indices().skip(1).find(|(_, c)| *c == '{');
+        let end = next.map_or(rest.len(), |(at, _)| at);
         let (text, behind) = rest.split_at(end);
         rest = behind;
         Some(Piece::Text(text))

@@ -3,9 +3,9 @@
 use super::engine::Engine;
 use super::ledger::Reason;
 use super::state::{Hint, Parked, RecordKey, Rows, Track, TrackState, hint_row};
-use crate::contract::{Expect, MessageId, RowKey, Scan, Side, Table};
+use crate::contract::{Expect, MessageId, Nudge, RowKey, Scan, Side, Table};
 use crate::error::Result;
-use crate::record::{RecordId, SyncId};
+use crate::record::{RecordId, SyncId, SystemId};
 
 /// Rows looked at in one go.
 const PAGE: usize = 500;
@@ -48,6 +48,31 @@ impl Engine {
             }
             self.store.commit(ops).await?;
         }
+    }
+
+    /// Looks at the records that a system's events name, whatever else they say. Events about entities that no sync uses mean nothing. Returns how many
+    /// records will be looked at.
+    pub async fn nudge(&self, system: &SystemId, nudges: &[Nudge]) -> Result<u64> {
+        let mut ops = Vec::new();
+        for nudge in nudges {
+            for (id, sync) in &self.syncs {
+                let named = |side: &Side| {
+                    let spec = sync.side(*side);
+                    spec.system == *system && spec.mapping.entity == nudge.entity
+                };
+                let Some(side) = Side::BOTH.into_iter().find(named) else {
+                    continue;
+                };
+                let record = RecordKey::new(id, side, &nudge.id);
+                let row = hint_row(&sync.side(side.other()).system, self.clock.now(), &record);
+                ops.push(Rows::put_plain(row, Expect::Any, &Hint { record })?);
+            }
+        }
+        let count = ops.len() as u64;
+        if count > 0 {
+            self.store.commit(ops).await?;
+        }
+        Ok(count)
     }
 
     /// Messages that cannot be opened say nothing of their record, but its track knows the message: the record is looked at again.

@@ -149,7 +149,10 @@ fn requests(attach: &Attach, path: String, target: Option<&str>) -> Purpose {
         Role::Receiver => Purpose::Answer {
             path,
             // Clients that give no address listen by the name of their link.
-            address: target.filter(|target| !target.is_empty()).unwrap_or(&attach.name).to_owned(),
+            address: target
+                .filter(|target| !target.is_empty())
+                .unwrap_or(&attach.name)
+                .to_owned(),
         },
     }
 }

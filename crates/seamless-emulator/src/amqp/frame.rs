@@ -32,7 +32,9 @@ pub(crate) async fn read(
 ) -> io::Result<Option<Frame>> {
     loop {
         if let Some(size) = buffer.get(..4) {
-            let size = size.iter().fold(0_usize, |size, byte| size << 8 | usize::from(*byte));
+            let size = size
+                .iter()
+                .fold(0_usize, |size, byte| size << 8 | usize::from(*byte));
             if !(8..=FRAME_BYTES_MAX as usize).contains(&size) {
                 return Err(io::Error::other(format!("a frame of {size} bytes")));
             }

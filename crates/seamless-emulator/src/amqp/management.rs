@@ -118,10 +118,7 @@ fn put_token(message: &AnyMessage, wire: &mut Wire) -> AnyMessage {
     };
     let mut properties = OrderedMap::new();
     properties.insert("status-code".to_owned(), SimpleValue::Int(code));
-    properties.insert(
-        "status-description".to_owned(),
-        SimpleValue::String(description),
-    );
+    properties.insert("status-description".to_owned(), SimpleValue::String(description));
     reply(properties, Value::Null)
 }
 

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use bytes::BytesMut;
 use fe2o3_amqp_types::definitions::{Handle, Role};
 use fe2o3_amqp_types::messaging::{Accepted, DeliveryState, Rejected};
-use fe2o3_amqp_types::performatives::{
-    Attach, Begin, Detach, Disposition, Flow, Performative, Transfer,
-};
+use fe2o3_amqp_types::performatives::{Attach, Begin, Detach, Disposition, Flow, Performative, Transfer};
 use fe2o3_amqp_types::primitives::SimpleValue;
 use serde_bytes::ByteBuf;
 
@@ -98,7 +96,12 @@ impl Session {
                     wire.say(self.channel, Performative::Detach(answer), &[]);
                 }
             }
-            _ => return Err(Refusal::new("amqp:not-allowed", "a frame out of place".to_owned())),
+            _ => {
+                return Err(Refusal::new(
+                    "amqp:not-allowed",
+                    "a frame out of place".to_owned(),
+                ));
+            }
         }
         Ok(())
     }

@@ -36,7 +36,8 @@ impl Access {
         if unescape(field("skn")?) != self.key_name {
             return Err("InvalidSignature: unknown key name".to_owned());
         }
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.key.as_bytes()).map_err(|error| error.to_string())?;
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(self.key.as_bytes()).map_err(|error| error.to_string())?;
         mac.update(format!("{resource}\n{expiry}").as_bytes());
         let signature = STANDARD
             .decode(unescape(signature))

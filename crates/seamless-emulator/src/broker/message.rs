@@ -39,7 +39,12 @@ pub(crate) struct Placement {
 pub(crate) fn decode(bytes: &[u8]) -> Result<AnyMessage, Refusal> {
     serde_amqp::from_slice::<Deserializable<AnyMessage>>(bytes)
         .map(|decoded| decoded.0)
-        .map_err(|error| Refusal::new("amqp:decode-error", format!("the message cannot be read: {error}")))
+        .map_err(|error| {
+            Refusal::new(
+                "amqp:decode-error",
+                format!("the message cannot be read: {error}"),
+            )
+        })
 }
 
 pub(crate) fn encode(message: &AnyMessage) -> Vec<u8> {
@@ -121,7 +126,12 @@ impl Stored {
 /// a delivery count of `None`.
 fn header(header: Option<Header>, delivery_count: u32) -> Vec<u8> {
     let header = header.unwrap_or_default();
-    let mut fields = vec![5, if header.durable { 0x41 } else { 0x42 }, 0x50, header.priority.0];
+    let mut fields = vec![
+        5,
+        if header.durable { 0x41 } else { 0x42 },
+        0x50,
+        header.priority.0,
+    ];
     match header.ttl {
         Some(ttl) => fields.extend([0x70].into_iter().chain(ttl.to_be_bytes())),
         None => fields.push(0x40),

@@ -145,7 +145,9 @@ impl Broker {
         loop {
             let next = {
                 let (state, now) = self.state();
-                state.next_moment().map(|moment| moment.saturating_sub(now).max(0))
+                state
+                    .next_moment()
+                    .map(|moment| moment.saturating_sub(now).max(0))
             };
             let sleep = async {
                 match next {
@@ -253,7 +255,10 @@ impl State {
     /// Why nothing may be sent to (or received from) an entity.
     pub(crate) fn disabled(&self, path: &str) -> Option<Refusal> {
         let path = path.to_lowercase();
-        let topic = self.topics.get(&path).is_some_and(|topic| topic.settings.disabled);
+        let topic = self
+            .topics
+            .get(&path)
+            .is_some_and(|topic| topic.settings.disabled);
         let store = self
             .stores
             .get(&path)

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use fe2o3_amqp_types::primitives::SimpleValue;
 
 use super::message::{Placement, Stored, session_id, swapped};
-use super::{Refusal, EntitySettings};
+use super::{EntitySettings, Refusal};
 use crate::clock::micros;
 
 /// 16 bytes, in the order in which they travel as a delivery tag.

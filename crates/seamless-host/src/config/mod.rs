@@ -18,7 +18,7 @@ use serde_json::Value as Json;
 pub(crate) use entity::EntityTable;
 pub(crate) use place::hint;
 pub(crate) use sync::{FieldChange, FieldTable, MatchTable, SyncTable, XrefChange};
-use tables::{KeyProviderKind, KeysTable, RunTable, TimingsTable};
+use tables::{HttpTable, KeyProviderKind, KeysTable, RunTable, TimingsTable};
 
 use crate::secret::{SecretRef, is_secret_name};
 
@@ -43,6 +43,7 @@ pub struct Config {
     pub(crate) entities: BTreeMap<String, EntityTable>,
     pub(crate) syncs: BTreeMap<String, SyncTable>,
     pub(crate) run: RunTable,
+    pub(crate) http: Option<HttpTable>,
     pub(crate) timings: Timings,
     text: String,
 }
@@ -89,6 +90,8 @@ struct TenantFile {
     /// How the host works.
     #[serde(default)]
     run: RunTable,
+    /// The running host's own HTTP server. Without this table there is none.
+    http: Option<HttpTable>,
     /// Time limits of the protocol; the defaults are right for anything but tests.
     #[serde(default)]
     timings: TimingsTable,
@@ -144,6 +147,7 @@ impl Config {
             entities: raw.entities,
             syncs: raw.syncs,
             run: raw.run,
+            http: raw.http,
             timings: raw.timings.over(Timings::default()),
             text: text.to_owned(),
             dir,

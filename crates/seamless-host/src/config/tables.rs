@@ -55,6 +55,16 @@ impl Default for RunTable {
     }
 }
 
+/// `[http]`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HttpTable {
+    /// Address and port on which a running host answers: `127.0.0.1:8088`. It serves `/healthz`, `/readyz`, `/metrics`, and takes the systems' events at
+    /// `/webhooks/<system>`. It speaks plain HTTP: put a server with TLS before it, and let only `/webhooks/` through from outside.
+    #[schemars(with = "String")]
+    pub(crate) listen: std::net::SocketAddr,
+}
+
 /// `[timings]`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -297,11 +297,15 @@ name = "ask"
 fn read_with_assets(text: &str) -> Result<Vec<SyncPlan>> {
     let mut plugins = plugins();
     plugins.defaults = |_, entity| {
+        let field = |name: &str| match name {
+            "kind" => FieldMapping::new(name, FieldKind::Choice),
+            _ => FieldMapping::text(name),
+        };
         (entity.as_str() != "asset").then(|| SideMapping {
             entity: format!("{entity}s"),
             xref: None,
             fields: ["name", "phone", "address.postal_code", "kind"]
-                .map(|name| (name.to_owned(), FieldMapping::text(name)))
+                .map(|name| (name.to_owned(), field(name)))
                 .into(),
         })
     };
@@ -365,7 +369,7 @@ fn mistakes_in_own_entities_are_shown_with_line_and_suggestion() {
     // What is replaced by what; the line of the mistake within ASSETS; parts of the message.
     #[rustfmt::skip]
     let cases: &[(&str, &str, usize, &[&str])] = &[
-        ("[entities.asset]", "[entities.\"My Asset\"]", 2, &["is no name for an entity"]),
+        ("entities.asset", "entities.\"My Asset\"", 2, &["is no name for an entity"]),
         ("[entities.asset]\n", "[entities.account]\nfields = { x = {} }\n[entities.asset]\n", 2, &["is there already", "[syncs.account.fields]"]),
         ("identity = [\"name\"]", "identity = [\"nam\"]", 3, &["asset has no field 'nam'", "did you mean 'name'?"]),
         ("field = \"serial\", norm", "field = \"seriel\", norm", 4, &["did you mean 'serial'?"]),
@@ -377,7 +381,7 @@ fn mistakes_in_own_entities_are_shown_with_line_and_suggestion() {
         ("price = { kind = \"decimal\" }", "price = { kind = \"reference\" }", 9, &["say to which entity"]),
         ("reference = \"account\"", "reference = \"acount\"", 10, &["no entity 'acount'", "did you mean 'account'?"]),
         ("outside = \"skip\"", "outside = \"skp\"", 10, &["did you mean 'skip'?"]),
-        ("[syncs.asset]", "[syncs.aset]", 12, &["no entity 'aset'", "did you mean 'asset'?", "[entities.aset]"]),
+        ("syncs.asset", "syncs.aset", 12, &["no entity 'aset'", "did you mean 'asset'?", "[entities.aset]"]),
         ("native = { crm = \"devices\", ", "native = { ", 12, &["crm has no mapping for asset", "[syncs.asset.native] crm ="]),
         ("native = { crm", "native = { cmr", 14, &["did you mean 'crm'?"]),
         ("crm = \"devices\"", "crm = \" \"", 14, &["needs a name in crm"]),
@@ -389,7 +393,7 @@ fn mistakes_in_own_entities_are_shown_with_line_and_suggestion() {
     let mut wrong = Vec::new();
     for (from, to, line, parts) in cases {
         assert!(ASSETS.contains(from), "{from}");
-        let error = read_with_assets(&format!("{GOOD}{}", ASSETS.replacen(from, to, 1))).expect_err(to);
+        let error = read_with_assets(&format!("{GOOD}{}", ASSETS.replace(from, to))).expect_err(to);
         let placed = error.context("line") == Some((lines + line).to_string().as_str());
         if !placed || !parts.iter().all(|part| error.message().contains(part)) {
             wrong.push(format!("{to} (line {}, {parts:?}): {error:?}", lines + line));

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use super::worker::{Worker, read_all};
 use super::{Phase, Shift, order, panicked};
 use crate::books::Books;
+use crate::http::{self, Server};
 
 /// Rounds of reading and applying after which `run --once` ends although there is still news: people are at work, it would never end.
 const ROUNDS_MAX: usize = 50;
@@ -69,6 +70,13 @@ impl Fleet {
                 .flatten()
                 .map(|poller| Worker::Poll(poller, interval)),
         );
+        let mut server = JoinSet::new();
+        if let Some(http) = &self.books.config.http {
+            let desk = http::desk(&self.engine);
+            let serving = Server::bind(http.listen, self.books.clone(), desk.clone()).await?;
+            server.spawn(serving.serve());
+            workers.push(Worker::Events(desk));
+        }
         let again = Duration::from_secs(self.books.config.run.look_again_secs);
         workers.push(Worker::LookAgain(self.engine.clone(), again));
         let mut tasks = self.start(workers, &halted);

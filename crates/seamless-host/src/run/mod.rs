@@ -259,7 +259,8 @@ impl Host {
         let Some(live) = self.connect(shift).await? else {
             return Ok(false);
         };
-        let engine = self.engine(&live, options.accept_first_merge)?;
+        let engine = self.engine(&live, options.accept_first_merge).await?;
+        self.books.note_schemas(&live).await?;
         engine.release_stale_claims().await?;
         self.books.retry_write_backs().await?;
         let changed = engine.settle_in().await?;

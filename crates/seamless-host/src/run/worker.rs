@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::Shift;
 use super::trouble::Patience;
 use crate::books::Books;
+use crate::http::Desk;
 
 /// One kind of work.
 pub(crate) enum Worker {
@@ -17,6 +18,8 @@ pub(crate) enum Worker {
     Apply(Applier),
     Resolve(Resolver),
     WriteBack(WriteBacker, SyncId, Side),
+    /// Looks at the records that events name.
+    Events(Arc<Desk>),
     /// Looks again at what was set aside, once in so long.
     LookAgain(Arc<Engine>, Duration),
 }
@@ -35,6 +38,7 @@ impl Worker {
             Worker::Apply(applier) => format!("apply to {}", applier.system()),
             Worker::Resolve(_) => "resolve lost calls".to_owned(),
             Worker::WriteBack(_, sync, side) => format!("write back {sync}/{}", side.letter()),
+            Worker::Events(_) => "take events".to_owned(),
             Worker::LookAgain(..) => "look again at what is set aside".to_owned(),
         }
     }
@@ -58,6 +62,7 @@ impl Worker {
                 let step = write_backer.step(sync, *side).await?;
                 Ok(if step.done > 0 { Duration::ZERO } else { LOOK })
             }
+            Worker::Events(desk) => Ok(if desk.clear().await? { Duration::ZERO } else { LOOK }),
             Worker::LookAgain(engine, interval) => {
                 engine.look_again(&Reason::MAY_BE_CURED).await?;
                 for sync in engine.syncs.keys() {

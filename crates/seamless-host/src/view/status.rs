@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use seamless_core::pipeline::{Cursor, Parked, Rows, WriteBack, cursor_row};
-use seamless_core::{Result, RowKey, Side, Table};
+use seamless_core::{Result, RowKey, Side, Table, Usage};
 use serde::{Deserialize, Serialize};
 
 use super::{count_up, is_waiting, plain_text, stamp_text};
@@ -35,6 +35,9 @@ pub struct Status {
     /// What happened since the running host started.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub counters: BTreeMap<String, u64>,
+    /// Call budgets of the systems that have one, as a running host knows them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub budgets: BTreeMap<String, Usage>,
     /// What keeps workers of the running host from working.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub troubles: BTreeMap<String, String>,
@@ -162,6 +165,11 @@ impl Books {
             }
         }
         if let Some(engine) = working {
+            for (name, system) in &engine.systems {
+                status
+                    .budgets
+                    .extend(system.source.usage().map(|usage| (name.to_string(), usage)));
+            }
             status.counters = engine
                 .counters
                 .all()

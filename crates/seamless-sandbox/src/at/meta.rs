@@ -31,7 +31,7 @@ pub(crate) fn fields(w: &World, entity: Entity) -> Reply {
     let list: Vec<Json> = schema
         .fields
         .iter()
-        .filter(|f| !f.is(UDF))
+        .filter(|f| !f.is(UDF) && is_there(w, f))
         .map(|f| {
             let mut out = common(f);
             out["dataType"] = Json::from(f.kind.meta_name());
@@ -46,6 +46,7 @@ pub(crate) fn udfs(w: &World, entity: Entity) -> Reply {
     let schema = &w.table(System::Autotask, entity).schema;
     let list: Vec<Json> = schema
         .udfs()
+        .filter(|(_, f)| is_there(w, f))
         .map(|(_, f)| {
             let mut out = common(f);
             out["label"] = Json::from(f.name.as_str());
@@ -56,6 +57,13 @@ pub(crate) fn udfs(w: &World, entity: Entity) -> Reply {
         })
         .collect();
     Reply::json(200, json!({ "fields": list }))
+}
+
+fn is_there(w: &World, f: &Field) -> bool {
+    !w.faults
+        .missing_fields
+        .iter()
+        .any(|missing| missing.eq_ignore_ascii_case(&f.name))
 }
 
 fn common(f: &Field) -> Json {

@@ -1,6 +1,8 @@
 //! One module a verb.
 
+mod autotask;
 mod check;
+mod discover;
 mod explain;
 mod init;
 mod keys;
@@ -14,7 +16,7 @@ mod test;
 
 use seamless_host::{Config, Reach, config_schema};
 
-use crate::cli::{Cli, PlanShow, Verb};
+use crate::cli::{AutotaskVerb, Cli, PlanShow, Verb};
 use crate::exit::Exit;
 use crate::output::Output;
 use crate::plugins::plugins;
@@ -33,6 +35,12 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> anyhow::Result<Exit> {
                 Reach::Live { sample }
             };
             check::check(&config()?, reach, output).await
+        }
+        Verb::Discover { system, entity } => {
+            discover::discover(&config()?, system.as_deref(), entity.as_deref(), output).await
+        }
+        Verb::Autotask(AutotaskVerb::Webhooks { system, verb }) => {
+            autotask::webhooks(&config()?, system, verb, output).await
         }
         Verb::Test { places, accept } => test::test(&config()?, places, *accept, output),
         Verb::Run { once, accept } => run::run(config()?, *once, *accept, output).await,
@@ -58,6 +66,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> anyhow::Result<Exit> {
             output.write(&format!("{}\n", serde_json::to_string_pretty(&config_schema())?))?;
             Ok(Exit::Done)
         }
+        Verb::Rest(verb) => crate::rest_cmd::run(verb, output).await,
         Verb::Demo(args) => crate::demo::run(args, output).await,
         Verb::Sandbox(args) => crate::sandbox_cmd::run(args, output).await,
     }

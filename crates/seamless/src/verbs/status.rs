@@ -101,6 +101,20 @@ fn text(status: &Status, records: Option<&[ParkedRecord]>, output: &Output) -> S
         status.hints.to_string(),
     ]);
     text += &table(&rows);
+    for (system, usage) in &status.budgets {
+        let percent = usage.used * 100 / usage.limit.max(1);
+        let held = usage
+            .held
+            .map_or_else(String::new, |wait| format!("; no call for {} s", wait.as_secs()));
+        text += &format!(
+            "\n{} {} of {} calls within {} min ({percent} %), {} of them ours{held}\n",
+            output.paint(Tone::Head, format!("budget of {system}:")),
+            usage.used,
+            usage.limit,
+            usage.window.as_secs() / 60,
+            usage.own
+        );
+    }
     text += &format!("\n{}\n", output.paint(Tone::Head, "read up to"));
     let cursor = |cursor: &seamless_host::CursorStatus| {
         let at = match (&cursor.cursor, cursor.polls) {

@@ -117,6 +117,19 @@ impl Credentials {
         }
     }
 
+    /// Where the credentials go, for people; never what they are.
+    pub(crate) fn shown(&self) -> Option<String> {
+        match self {
+            Credentials::None => None,
+            Credentials::Fixed(place, _) | Credentials::Renewed(place, _) => Some(match place {
+                Place::Header { name, prefix } => format!("{name}: {prefix}***"),
+                Place::Query(name) => format!("(the key goes into the query parameter {name})"),
+                Place::Cookie(name) => format!("cookie: {name}=***"),
+            }),
+            Credentials::Signed(_) => Some("(signed)".to_owned()),
+        }
+    }
+
     /// The query parameter that carries a secret.
     pub(crate) fn secret_parameter(&self) -> Option<&str> {
         match self {

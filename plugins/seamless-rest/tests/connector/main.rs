@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod auth;
+mod gallery;
 mod lists;
 mod manifests;
 mod reading;
@@ -10,5 +11,6 @@ mod sandbox_crm;
 mod shapes;
 mod support;
 mod traps;
+mod trial;
 mod webhooks;
 mod writing;

@@ -647,12 +647,3 @@ fn the_reference_explains_every_key() {
         "docs/rest-manifest.md does not explain {missing:?}"
     );
 }
-
-#[test]
-fn the_gallery_reads() {
-    Manifest::parse(
-        include_str!("../../../../examples/real-rest/manifest.toml"),
-        "real-rest/manifest.toml",
-    )
-    .unwrap();
-}

@@ -148,7 +148,13 @@ impl Server {
     }
 }
 
-struct TestClock(tokio::time::Instant);
+pub(crate) struct TestClock(tokio::time::Instant);
+
+impl TestClock {
+    pub(crate) fn start() -> TestClock {
+        TestClock(tokio::time::Instant::now())
+    }
+}
 
 #[async_trait]
 impl Clock for TestClock {
@@ -204,7 +210,7 @@ pub(crate) async fn open_with(manifest: &str, url: &str, more: Json) -> Result<R
             .iter()
             .map(|(name, secret)| ((*name).to_owned(), Secret::new(*secret)))
             .collect(),
-        clock: Arc::new(TestClock(tokio::time::Instant::now())),
+        clock: Arc::new(TestClock::start()),
         shared: Shared::default(),
     };
     Ok(Rig {

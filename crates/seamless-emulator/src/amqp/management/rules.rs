@@ -54,9 +54,11 @@ pub(super) fn list(request: &Request<'_>, broker: &Broker) -> Result<Reply, Refu
         .rules(request.path)?
         .iter()
         .map(|(name, filter)| {
-            let fields = vec![described_filter(filter), described(0x0000_0137_0000_0005, vec![]), {
-                Value::String(name.clone())
-            }];
+            let fields = vec![
+                described_filter(filter),
+                described(0x0000_0137_0000_0005, vec![]),
+                { Value::String(name.clone()) },
+            ];
             map([("rule-description", described(0x0000_0137_0000_0004, fields))])
         })
         .collect();
@@ -107,10 +109,10 @@ fn filter(description: &OrderedMap<Value, Value>) -> Result<Filter, Refusal> {
 
 fn described_filter(filter: &Filter) -> Value {
     match filter {
-        Filter::True => described(0x0000_0137_0000_0007, vec![]),
-        Filter::False => described(0x0000_0137_0000_0008, vec![]),
+        Filter::True => described(0x0013_7000_0007, vec![]),
+        Filter::False => described(0x0013_7000_0008, vec![]),
         Filter::Sql(expression) => described(
-            0x0000_0137_0000_0006,
+            0x0013_7000_0006,
             vec![Value::String(expression.clone()), Value::Int(20)],
         ),
         Filter::Correlation(wanted) => {
@@ -121,7 +123,7 @@ fn described_filter(filter: &Filter) -> Value {
                 Some((Value::String(key.to_owned()), Value::String(value.clone())))
             });
             fields.push(Value::Map(properties.collect()));
-            described(0x0000_0137_0000_0009, fields)
+            described(0x0013_7000_0009, fields)
         }
     }
 }

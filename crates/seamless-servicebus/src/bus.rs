@@ -1,0 +1,320 @@
+//! [`Bus`] on a topic.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fe2o3_amqp::link::SendError;
+use fe2o3_amqp::link::delivery::DeliveryFut;
+use fe2o3_amqp_types::messaging::Outcome;
+use seamless_core::{
+    Bus, BusLimits, Clock, Consumer, DeadLetter, DeadLetterReason, Error, ErrorKind, MessageId, Outgoing,
+    Result, Timestamp,
+};
+use serde_amqp::Value;
+
+use crate::access::ConnectionString;
+use crate::connection::Connection;
+use crate::consumer::SessionConsumer;
+use crate::dead::take_out;
+use crate::failure::{needs_new_connection, of_remote, of_send, refused, timed_out, unreadable};
+use crate::message::{OVERHEAD_BYTES_MAX, Parcel, Received, decode, received};
+use crate::requests::{ANSWER_WAIT, map};
+
+/// Sends under way at a time.
+const IN_FLIGHT_MAX: usize = 100;
+/// Messages in one answer to `peek`.
+const PEEK_MAX: i32 = 100;
+
+/// Where a bus is, and what was agreed when its entities were made.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The namespace and its key.
+    pub connection: ConnectionString,
+    /// The topic of the tenant.
+    pub topic: String,
+    /// How long the subscriptions lock a session.
+    pub lock_duration: Duration,
+    /// The largest message that the topic takes, in bytes: 262,144 in the Standard tier.
+    pub message_bytes_max: usize,
+}
+
+/// A [`Bus`] on one topic, with a session-enabled subscription for each target system.
+///
+/// Drops duplicates by message id within the window of the topic. Everything shares one connection; when something on it fails, the operation
+/// under way says so, and the next one opens another.
+pub struct ServiceBus {
+    shared: Arc<Shared>,
+}
+
+/// What bus and consumers share.
+pub(crate) struct Shared {
+    pub(crate) settings: Settings,
+    pub(crate) clock: Arc<dyn Clock>,
+    connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
+    /// Copies of deferred messages that are not in their subscription yet: the topic keeps them, where no subscription counts them.
+    deferred: Mutex<BTreeMap<String, Vec<Timestamp>>>,
+    /// Names locks, never the same twice, not even after a restart.
+    next_lock: AtomicU64,
+}
+
+impl ServiceBus {
+    /// A bus that connects when it is first used.
+    pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> ServiceBus {
+        let first_lock = u64::try_from(clock.now().0).unwrap_or_default();
+        ServiceBus {
+            shared: Arc::new(Shared {
+                next_lock: AtomicU64::new(first_lock),
+                settings,
+                clock,
+                connection: tokio::sync::Mutex::new(None),
+                deferred: Mutex::default(),
+            }),
+        }
+    }
+
+    /// All messages of an entity, page by page, as long as `each` wants more.
+    async fn peek(&self, path: &str, mut each: impl FnMut(Received) -> bool) -> Result<()> {
+        let connection = self.shared.connection().await?;
+        let outcome = async {
+            let management = connection.management(path).await?;
+            let mut from = 0;
+            loop {
+                let body = map([
+                    ("from-sequence-number", Value::Long(from)),
+                    ("message-count", Value::Int(PEEK_MAX)),
+                ]);
+                let answer = management
+                    .call("com.microsoft:peek-message", Vec::new(), body)
+                    .await?;
+                if answer.status == 204 {
+                    return Ok(());
+                }
+                let Some(Value::List(messages)) = answer.get("messages") else {
+                    return Err(unreadable("peek"));
+                };
+                let before = from;
+                for message in messages {
+                    let found = peeked(message).ok_or_else(|| unreadable("peek"))?;
+                    from = found.sequence.saturating_add(1);
+                    if !each(found) {
+                        return Ok(());
+                    }
+                }
+                if from <= before {
+                    return Ok(());
+                }
+            }
+        };
+        connection.watched(outcome.await)
+    }
+}
+
+fn peeked(entry: &Value) -> Option<Received> {
+    let Value::Map(entry) = entry else { return None };
+    match entry.get(&Value::String("message".to_owned()))? {
+        Value::Binary(bytes) => Some(received(decode(bytes)?)),
+        _ => None,
+    }
+}
+
+impl Connection {
+    /// Gives the connection up when the outcome says that it is broken.
+    pub(crate) fn watched<T>(&self, outcome: Result<T>) -> Result<T> {
+        if outcome.as_ref().is_err_and(needs_new_connection) {
+            self.give_up();
+        }
+        outcome
+    }
+}
+
+impl Shared {
+    pub(crate) fn path(&self, subscription: &str) -> String {
+        format!("{}/Subscriptions/{subscription}", self.settings.topic)
+    }
+
+    pub(crate) fn next_lock(&self) -> u64 {
+        self.next_lock.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The connection, opened anew if need be.
+    pub(crate) async fn connection(&self) -> Result<Arc<Connection>> {
+        let mut held = self.connection.lock().await;
+        if let Some(connection) = &*held
+            && !connection.is_broken()
+        {
+            return Ok(connection.clone());
+        }
+        // The old one goes first: what it still holds is free then.
+        *held = None;
+        let opening = Connection::open(self.settings.connection.clone(), self.clock.clone());
+        let opened = Arc::new(to_the_end(opening).await?);
+        *held = Some(opened.clone());
+        Ok(opened)
+    }
+
+    /// Sends, a bounded number at a time; `Ok` when the broker has accepted every one.
+    pub(crate) async fn send(&self, parcels: Vec<Parcel>) -> Result<()> {
+        let connection = self.connection().await?;
+        let (on, topic) = (connection.clone(), self.settings.topic.clone());
+        let sending = async move {
+            let (connection, topic) = (on, &topic);
+            let sender = connection.sender(topic).await?;
+            let mut under_way: VecDeque<DeliveryFut<Result<Outcome, SendError>>> = VecDeque::new();
+            for parcel in parcels {
+                if under_way.len() >= IN_FLIGHT_MAX
+                    && let Some(oldest) = under_way.pop_front()
+                {
+                    accepted(topic, oldest).await?;
+                }
+                let sending = async { sender.lock().await.send_batchable(parcel.message()).await };
+                let sent = tokio::time::timeout(ANSWER_WAIT, sending).await;
+                let sent = sent.map_err(|_| timed_out("send"))?;
+                under_way.push_back(sent.map_err(|error| of_send(topic, &error))?);
+            }
+            for sent in under_way {
+                accepted(topic, sent).await?;
+            }
+            Ok(())
+        };
+        connection.watched(to_the_end(sending).await)
+    }
+
+    /// Notes that a subscription gets a message at that time.
+    pub(crate) fn note_deferred(&self, subscription: &str, due: Timestamp) {
+        let mut deferred = self.deferred.lock().unwrap_or_else(PoisonError::into_inner);
+        deferred.entry(subscription.to_owned()).or_default().push(due);
+    }
+
+    fn deferred(&self, subscription: &str) -> u64 {
+        let now = self.clock.now();
+        let mut deferred = self.deferred.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(dues) = deferred.get_mut(subscription) else {
+            return 0;
+        };
+        dues.retain(|due| *due > now);
+        dues.len() as u64
+    }
+}
+
+/// Waits for the broker's word on one send. Only "accepted" is a success.
+async fn accepted(what: &str, sent: DeliveryFut<Result<Outcome, SendError>>) -> Result<()> {
+    let outcome = tokio::time::timeout(ANSWER_WAIT, sent).await;
+    match outcome.map_err(|_| timed_out("send"))? {
+        Ok(Outcome::Accepted(_)) => Ok(()),
+        Ok(Outcome::Rejected(rejected)) => Err(match rejected.error {
+            Some(error) => of_remote(what, &error),
+            None => refused(what, "unknown", "rejected without a reason"),
+        }),
+        Ok(_) => Err(refused(what, "unknown", "neither accepted nor rejected")),
+        Err(error) => Err(of_send(what, &error)),
+    }
+}
+
+#[async_trait]
+impl Bus for ServiceBus {
+    fn limits(&self) -> BusLimits {
+        BusLimits {
+            body_bytes_max: self
+                .shared
+                .settings
+                .message_bytes_max
+                .saturating_sub(OVERHEAD_BYTES_MAX),
+            publish_batch_max: 500,
+            receive_batch_max: 200,
+            lock_duration: self.shared.settings.lock_duration,
+            lanes: true,
+        }
+    }
+
+    async fn publish(&self, messages: Vec<Outgoing>) -> Result<()> {
+        self.limits().check(&messages)?;
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let connection = self.shared.connection().await?;
+        for message in &messages {
+            // A topic takes messages that no subscription wants, and forgets them.
+            let path = self.shared.path(&message.subscription);
+            let exists = connection.management(&path).await;
+            connection.watched(exists)?;
+        }
+        let parcels = messages.into_iter().map(|message| Parcel {
+            id: message.id,
+            subscription: message.subscription,
+            lane: message.lane,
+            body: message.body,
+            copy: None,
+            due: None,
+        });
+        self.shared.send(parcels.collect()).await
+    }
+
+    async fn subscribe(&self, subscription: &str) -> Result<Box<dyn Consumer>> {
+        Ok(Box::new(SessionConsumer::new(self.shared.clone(), subscription)))
+    }
+
+    async fn depth(&self, subscription: &str) -> Result<u64> {
+        let mut depth = 0;
+        self.peek(&self.shared.path(subscription), |_| {
+            depth += 1;
+            true
+        })
+        .await?;
+        Ok(depth + self.shared.deferred(subscription))
+    }
+
+    async fn dead_letters(
+        &self,
+        subscription: &str,
+        after: Option<&MessageId>,
+        max: usize,
+    ) -> Result<Vec<DeadLetter>> {
+        let path = format!("{}/$DeadLetterQueue", self.shared.path(subscription));
+        let mut found: Vec<DeadLetter> = Vec::new();
+        // An `after` that is gone starts the list again: better twice than skipped.
+        let mut from_start: Vec<DeadLetter> = Vec::new();
+        let mut passed = after.is_none();
+        self.peek(&path, |letter| {
+            let is_after = after == Some(&letter.id);
+            let list = if passed { &mut found } else { &mut from_start };
+            if list.len() < max {
+                list.push(DeadLetter {
+                    id: letter.id,
+                    reason: DeadLetterReason {
+                        code: letter.dead_reason,
+                        description: letter.dead_description,
+                    },
+                    since: letter.dead_since,
+                    body: letter.body,
+                });
+            }
+            passed |= is_after;
+            !passed || found.len() < max
+        })
+        .await?;
+        Ok(if passed { found } else { from_start })
+    }
+
+    async fn replay(&self, subscription: &str, ids: &[MessageId]) -> Result<u64> {
+        let connection = self.shared.connection().await?;
+        let outcome = take_out(&self.shared, &connection, subscription, ids).await;
+        connection.watched(outcome)
+    }
+}
+
+/// Goes on even when the caller is cancelled: half an attach or half a message would break what all others share.
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    tokio::spawn(work)
+        .await
+        .unwrap_or_else(|_| Err(lost_connection()))
+}
+
+/// The error of an operation that found its connection replaced.
+pub(crate) fn lost_connection() -> Error {
+    Error::new(ErrorKind::Unavailable, "service bus: the connection was lost").retry_later(None)
+}
