@@ -19,7 +19,6 @@ const EMPTY_PAGES_MAX: u8 = 3;
 const SAME_PAGES_MAX: u8 = 2;
 /// Steps back because rows moved, in one list.
 const STEPS_BACK_MAX: u8 = 40;
-
 /// Larger than any page.
 const SIZE_MAX: usize = 100_000;
 /// Rows and page numbers beyond this are nobody's.
@@ -331,7 +330,7 @@ impl Walk {
         // The last page is `pages` when they are counted from 1, and one less when from 0.
         let reached = answers[0]
             .pages
-            .is_some_and(|pages| here.next + 1 >= pages + first);
+            .is_some_and(|pages| here.next + 1 >= pages.saturating_add(first));
         // `same`: past its last page a server may answer with the last page again.
         if skip == joined.len() || seen_all || short || same || reached || answers[0].is_last {
             return Ok(Step { skip, next: None });

@@ -310,8 +310,9 @@ pub(super) fn cursor_seeds() -> Vec<Vec<u8>> {
         "9223372036854775807\u{1e}{\"items\":[]}",
         "{\"cursor\":9223372036854775807,\"newest_seen\":0,\"resume\":null}",
         "{\"cursor\":-9223372036854775808,\"newest_seen\":0,\"resume\":{\"since\":1,\"after\":\"x\",\"start\":1,\"newest\":1}}",
-        "{\"pages\":1,\"size\":50,\"at\":{\"Value\":\"x\"},\"empties\":0,\"same\":0,\"last\":0,\"mark\":0,\"through\":null}\u{1e}{\"data\":[]}",
-        "{\"pages\":4294967295,\"size\":0,\"at\":{\"Count\":{\"next\":18446744073709551615,\"anchor\":\"1\",\"back\":18446744073709551615,\"seen\":18446744073709551615,\"steps_back\":255}},\"empties\":255,\"same\":255,\"last\":0,\"mark\":0,\"through\":null}",
-        "{\"pages\":1,\"size\":50,\"at\":{\"Url\":\"//169.254.169.254/\"},\"empties\":0,\"same\":0,\"last\":0,\"mark\":0,\"through\":\"1\"}",
+        r#"{"part":0,"parents":null,"walk":{"pages":1,"size":50,"at":{"Value":"x"},"empties":0,"same":0,"last":0,"mark":0,"through":null}}"#,
+        r#"{"part":0,"parents":null,"walk":{"pages":4294967295,"size":0,"at":{"Count":{"next":18446744073709551615,"anchor":"1","back":18446744073709551615,"seen":18446744073709551615,"steps_back":255}},"empties":255,"same":255,"last":0,"mark":0,"through":null}}"#,
+        r#"{"part":0,"parents":null,"walk":{"pages":1,"size":50,"at":{"Url":"//169.254.169.254/"},"empties":0,"same":0,"last":0,"mark":0,"through":"1"}}"#,
+        r#"{"part":18446744073709551615,"parents":{"walk":{"pages":1,"size":50,"at":"Start","empties":0,"same":0,"last":0,"mark":0,"through":null},"at":"1"},"walk":null}"#,
     ])
 }
