@@ -105,23 +105,9 @@ impl Connector {
         let secs = |pick: fn(&CapabilitySpec) -> Option<u64>, default: Duration| {
             pick(own).or(pick(all)).map_or(default, Duration::from_secs)
         };
-        let granularity = own
-            .granularity_ms
-            .or(all.granularity_ms)
-            .map(Duration::from_millis);
-        let unit = entity.stamp_format.unit();
-        let asked = entity.changes.iter().chain([&entity.list]);
-        let asked_in = asked
-            .filter(|list| list.asks_since())
-            .map(|list| list.stamp_format(entity).unit())
-            .max()
-            .unwrap_or(unit);
         Capabilities {
             incremental: entity.is_incremental(),
-            cursor_granularity: granularity
-                .unwrap_or(weakest.cursor_granularity)
-                .max(unit)
-                .max(asked_in),
+            cursor_granularity: self.granularity(entity),
             // Where clocks are set back, an hour of stamps comes twice.
             cursor_overlap: secs(|spec| spec.overlap_secs, weakest.cursor_overlap).max(
                 if entity.stamp_zone.is_some() {
@@ -151,6 +137,26 @@ impl Connector {
             settle_after: secs(|spec| spec.settle_after_secs, weakest.settle_after),
             search_lag_max: secs(|spec| spec.search_lag_secs, weakest.search_lag_max),
         }
+    }
+
+    /// The resolution of stamps: as declared, and never finer than the forms in which they are read and asked for.
+    pub(crate) fn granularity(&self, entity: &Entity) -> Duration {
+        let unit = entity.stamp_format.unit();
+        let asked = entity.changes.iter().chain([&entity.list]);
+        let asked_in = asked
+            .filter(|list| list.asks_since())
+            .map(|list| list.stamp_format(entity).unit())
+            .max()
+            .unwrap_or(unit);
+        let declared = entity
+            .capabilities
+            .granularity_ms
+            .or(self.manifest.capabilities.granularity_ms)
+            .map(Duration::from_millis);
+        declared
+            .unwrap_or(Capabilities::default().cursor_granularity)
+            .max(unit)
+            .max(asked_in)
     }
 
     /// The host's clock.
