@@ -41,6 +41,7 @@ impl Connector {
         let answer = match self.read(native.name, call, send_by).await {
             Ok(answer) => answer,
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+            Err(error) if get.says_missing(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
         let item = match dig(&answer.json, &get.item) {
@@ -135,5 +136,12 @@ impl Connector {
             records.extend(self.get_each(native, &missing).await?);
         }
         Ok(records)
+    }
+}
+
+impl Get {
+    fn says_missing(&self, error: &Error) -> bool {
+        let status = error.context("status").and_then(|status| status.parse().ok());
+        status.is_some_and(|status| self.missing_status.contains(&status))
     }
 }

@@ -99,6 +99,9 @@ pub struct Get {
     /// Path of the record in the answer; empty (default) when the body itself is the record.
     #[serde(default)]
     pub item: String,
+    /// Statuses that mean "no such record" here, besides 404 and 410 (403 where a system does not tell the two apart).
+    #[serde(default)]
+    pub missing_status: Vec<u16>,
 }
 
 /// Reading several records by id. `{ids}` stands for the ids: alone in a query parameter it is repeated (or joined, with

@@ -30,7 +30,11 @@ impl Document {
     pub(super) fn base_url(&self) -> String {
         let url = match (self.text("servers.0.url"), self.text("host")) {
             (Some(url), _) => url.to_owned(),
-            (None, Some(host)) => format!("https://{host}{}", self.text("basePath").unwrap_or_default()),
+            (None, Some(host)) => format!(
+                "{}://{host}{}",
+                self.text("schemes.0").unwrap_or("https"),
+                self.text("basePath").unwrap_or_default()
+            ),
             (None, None) => String::new(),
         };
         let url = url

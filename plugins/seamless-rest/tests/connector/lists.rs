@@ -212,3 +212,30 @@ async fn a_throttled_read_is_made_again_and_a_throttled_write_is_not() {
         .count();
     assert_eq!(posts, 1);
 }
+
+#[tokio::test]
+async fn a_stamp_may_be_computed_and_a_missing_record_be_told_by_another_status() {
+    let server = Server::start(|seen| match seen.path.as_str() {
+        "/accounts" => ok(json!([
+            { "id": 1, "made": "2026-11-23T10:00:00Z", "changed": null },
+            { "id": 2, "made": "2026-11-23T10:00:00Z", "changed": "2026-11-24T10:00:00Z" },
+        ])),
+        _ => status(403, json!({ "error": "forbidden, or not there" })),
+    })
+    .await;
+    let text = "manifest = 1\n[system]\nname = 't'\n[entities.accounts]\nmodified = 'at'\ncomputed.at = '{{ changed or made }}'\n\
+                list = { path = '/accounts' }\nget = { path = '/accounts/{id}', missing_status = [403] }\n";
+    let rig = open(text, &server).await;
+    let stamps: Vec<String> = rig
+        .list_all(None, 10)
+        .await
+        .unwrap()
+        .iter()
+        .map(|record| seamless_core::Timestamp(record.stamp.unwrap().0).to_string())
+        .collect();
+    assert_eq!(stamps, ["2026-11-23T10:00:00.000Z", "2026-11-24T10:00:00.000Z"]);
+    assert!(rig.fetch(&["9"]).await.unwrap().is_empty());
+    let strict = text.replace(", missing_status = [403]", "");
+    let error = open(&strict, &server).await.fetch(&["9"]).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Permission);
+}

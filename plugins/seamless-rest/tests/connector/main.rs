@@ -6,6 +6,7 @@ mod auth;
 mod gallery;
 mod lists;
 mod manifests;
+mod mistakes;
 mod reading;
 mod sandbox_crm;
 mod shapes;
