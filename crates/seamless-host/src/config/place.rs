@@ -84,7 +84,17 @@ fn reworded(said: &str, keys: &[String]) -> String {
         [missing] if said.starts_with("missing field") => {
             format!("the key '{missing}' is missing{}", inside(keys))
         }
-        _ => said.replace('`', "'").replace('\n', ", "),
+        _ => without_value(said).replace('`', "'").replace('\n', ", "),
+    }
+}
+
+/// `invalid type: string "…", expected a map` without what was written: it may be a secret in a wrong place.
+fn without_value(said: &str) -> String {
+    match (said.find('"'), said.rfind("\", expected")) {
+        (Some(open), Some(close)) if said.starts_with("invalid ") && open < close => {
+            format!("{}{}", said[..open].trim_end(), &said[close + 1..])
+        }
+        _ => said.to_owned(),
     }
 }
 

@@ -485,3 +485,15 @@ fn the_schema_knows_every_table() {
     }
     assert_eq!(schema["additionalProperties"], false);
 }
+
+#[test]
+fn a_secret_in_a_wrong_place_is_not_repeated() {
+    let text = "tenant = \"a\"\n[keys]\nprovider = \"env\"\nvariable = \"K\"\n[systems]\ntoken = \"hunter2\"\n[syncs]\n";
+    let error = Config::parse(text, Path::new("tenant.toml"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("expected a map") && !error.contains("hunter2"),
+        "{error}"
+    );
+}
