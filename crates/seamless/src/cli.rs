@@ -167,6 +167,7 @@ pub(crate) enum Verb {
     Rest(crate::rest_cmd::RestVerb),
     Demo(crate::demo::DemoArgs),
     Sandbox(crate::sandbox_cmd::SandboxArgs),
+    Emulator(crate::emulator_cmd::EmulatorArgs),
 }
 
 /// What only Autotask has.
