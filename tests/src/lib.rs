@@ -7,6 +7,7 @@
 //! `cargo test -p seamless-tests` alone never tests yesterday's program.
 
 mod binary;
+pub mod fuzz;
 pub mod kill;
 mod process;
 mod rng;

@@ -12,7 +12,12 @@ fn a_field_that_is_gone_pauses_and_the_rest_goes_on() {
     let there = |field: &str| world.record("autotask", "account", &counterpart)["fields"][field].clone();
 
     world.faults(json!({ "missing_fields": ["webAddress"] }));
-    world.edit("crm", "account", &account["id"], json!({ "website": "https://new.example", "city": "Troy" }));
+    world.edit(
+        "crm",
+        "account",
+        &account["id"],
+        json!({ "website": "https://new.example", "city": "Troy" }),
+    );
     world.good_run();
     assert_eq!(there("city"), "Troy", "the rest goes on");
     assert_ne!(there("webAddress"), "https://new.example", "the field is paused");
@@ -37,8 +42,15 @@ fn what_nothing_can_do_without_stops_the_start() {
     }
     let told = world.seamless(&["discover", "autotask", "Companies"]);
     assert_eq!(told.code, 0, "{told:?}");
-    assert!(told.stdout.contains("companyName") && !told.stdout.contains("postalCode"), "{}", told.stdout);
+    assert!(
+        told.stdout.contains("companyName") && !told.stdout.contains("postalCode"),
+        "{}",
+        told.stdout
+    );
     let all = world.seamless(&["discover", "--json"]);
     let found = all.json().as_array().cloned().expect("a list");
-    assert!(found.iter().any(|one| text(one.get("entity")) == "Opportunities"), "{all:?}");
+    assert!(
+        found.iter().any(|one| text(one.get("entity")) == "Opportunities"),
+        "{all:?}"
+    );
 }

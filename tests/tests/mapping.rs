@@ -48,7 +48,10 @@ fn check_counts_what_the_mapping_does_to_live_records() {
         .count();
     assert!(too_long > 0, "the simulated data are messy");
     assert_eq!(number(&field(counted, "name")["refused"]), too_long as u64);
-    assert_eq!(number(&of("ticket", "crm")["records"]), world.records("crm", "ticket").len() as u64);
+    assert_eq!(
+        number(&of("ticket", "crm")["records"]),
+        world.records("crm", "ticket").len() as u64
+    );
     for sync in ["account", "contact"] {
         assert!(number(&of(sync, "autotask")["records"]) > 0);
     }

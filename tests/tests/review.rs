@@ -23,7 +23,7 @@ fn ambiguous(world: &World) -> (String, Vec<String>) {
     let account = world.create(
         "crm",
         "account",
-        json!({ "name": "Twin Peaks Ltd", "zip": "98065" }),
+        json!({ "name": "Twin Peaks Ltd", "zip": "98065", "phone": "2" }),
     );
     (format!("crm:{}", text(Some(&account))), twins)
 }

@@ -18,14 +18,18 @@ impl SyncPlan {
     /// The plan without the fields that are gone. One that records are recognised by cannot be missed: then the plan stays, and the start is refused.
     pub(crate) fn without(&self, gone: &Gone) -> SyncPlan {
         let mut plan = self.clone();
-        for side in Side::BOTH {
-            let paused = self.paused(side, gone);
-            let matched = |name: &String| {
-                let mut fields = self.model.match_rules.iter().flat_map(|rule| &rule.fields);
-                fields.any(|field| field.field == *name)
-            };
-            if !paused.iter().any(matched) {
-                plan.mappings[side.index()].fields.retain(|name, _| !paused.contains(name));
+        let paused: BTreeSet<String> = Side::BOTH
+            .into_iter()
+            .flat_map(|side| self.paused(side, gone))
+            .collect();
+        let matched = |name: &String| {
+            let mut fields = self.model.match_rules.iter().flat_map(|rule| &rule.fields);
+            fields.any(|field| field.field == *name)
+        };
+        if !paused.iter().any(matched) {
+            // On both sides: an edit made meanwhile is then no part of what has been looked at, and is found when the field is back.
+            for mapping in &mut plan.mappings {
+                mapping.fields.retain(|name, _| !paused.contains(name));
             }
         }
         plan
@@ -58,7 +62,11 @@ impl Books {
             let Some(before) = self.schema(&system, &entity).await? else {
                 continue;
             };
-            let fields: BTreeSet<String> = before.0.into_keys().filter(|field| !now.0.contains_key(field)).collect();
+            let fields: BTreeSet<String> = before
+                .0
+                .into_keys()
+                .filter(|field| !now.0.contains_key(field))
+                .collect();
             if !fields.is_empty() {
                 gone.insert((system, entity), fields);
             }
@@ -79,7 +87,11 @@ impl Books {
                 }
             }
             let key = (system.clone(), entity.clone());
-            let paused: BTreeSet<String> = self.plans.iter().flat_map(|plan| paused_natives(plan, &key, &gone)).collect();
+            let paused: BTreeSet<String> = self
+                .plans
+                .iter()
+                .flat_map(|plan| paused_natives(plan, &key, &gone))
+                .collect();
             let worker = format!("schema of {entity} in {system}");
             if paused.is_empty() {
                 self.trouble(&worker, None);
@@ -89,9 +101,13 @@ impl Books {
                     "{} is gone from {entity}: what is mapped to it is paused, everything else goes on; bring it back, map another field, or drop it from the mapping",
                     names.join(", ")
                 );
-                self.trouble(&worker, Some(&Error::new(ErrorKind::Refused, sentence).with("system", &system)));
+                self.trouble(
+                    &worker,
+                    Some(&Error::new(ErrorKind::Refused, sentence).with("system", &system)),
+                );
                 if let Some(before) = before {
-                    kept.0.extend(before.0.into_iter().filter(|(field, _)| paused.contains(field)));
+                    kept.0
+                        .extend(before.0.into_iter().filter(|(field, _)| paused.contains(field)));
                 }
             }
             ops.push(Rows::put_plain(schema_row(&system, &entity), Expect::Any, &kept)?);

@@ -57,9 +57,10 @@ impl Plugins {
     /// What a plugin needs to open a configured system, for what a connector offers beside reading and writing. `kind` is the connector that is expected.
     pub fn context(&self, config: &Config, system: &str, kind: &str) -> Result<OpenContext> {
         let known: Vec<&str> = config.systems.keys().map(String::as_str).collect();
-        let configured = config.systems.get(system).ok_or_else(|| {
-            Error::config(format!("there is no system '{system}'{}", hint(system, &known)))
-        })?;
+        let configured = config
+            .systems
+            .get(system)
+            .ok_or_else(|| Error::config(format!("there is no system '{system}'{}", hint(system, &known))))?;
         if configured.kind != kind {
             let message = format!("the system {system} is of kind {}, not {kind}", configured.kind);
             return Err(Error::config(message));

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use seamless_core::{
-    Clock, DependentOptions, EntityInfo, Error, FieldInfo, Result, Side, SystemId,
-};
+use seamless_core::{Clock, DependentOptions, EntityInfo, Error, FieldInfo, Result, Side, SystemId};
 use serde::Serialize;
 
 use crate::build::{natives, plan_syncs};
@@ -68,7 +66,10 @@ pub async fn discover(
     let used = natives(&plans);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let mut found = Vec::new();
-    for name in known.into_iter().filter(|name| system.is_none_or(|system| system == *name)) {
+    for name in known
+        .into_iter()
+        .filter(|name| system.is_none_or(|system| system == *name))
+    {
         let id = SystemId::from(name);
         let open = plugins.open(config, name, clock.clone()).await?;
         let entities: Vec<String> = match entity {

@@ -90,7 +90,9 @@ pub(crate) fn describe(error: &rusqlite::Error, file: &Path) -> String {
             )
         }
         Some(ErrorCode::SystemIoFailure) => {
-            format!("reading or writing {file} failed: check the disk before starting again")
+            format!(
+                "reading or writing {file} failed: check the disk, and whether it has room, before starting again"
+            )
         }
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
             format!("cannot write {file}: check owner and rights of the file and its folder")

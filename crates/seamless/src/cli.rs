@@ -165,6 +165,9 @@ pub(crate) enum Verb {
     /// Write the manifest of a REST system: try single operations, draft one, print its schema.
     #[command(subcommand)]
     Rest(crate::rest_cmd::RestVerb),
+    /// Start a project.
+    #[command(subcommand)]
+    New(New),
     Demo(crate::demo::DemoArgs),
     Sandbox(crate::sandbox_cmd::SandboxArgs),
     Emulator(crate::emulator_cmd::EmulatorArgs),
@@ -226,6 +229,19 @@ pub(crate) enum Links {
     Import {
         /// The file.
         file: PathBuf,
+    },
+}
+
+/// What to start.
+#[derive(Debug, Subcommand)]
+pub(crate) enum New {
+    /// A connector of your own, with its conformance test and its host, in a new folder.
+    Connector {
+        /// Name of the connector, its crate and its folder (`acme-crm`).
+        name: String,
+        /// Where Seamless is checked out, seen from the new folder.
+        #[arg(long, value_name = "PATH", default_value = "../seamless")]
+        seamless: String,
     },
 }
 

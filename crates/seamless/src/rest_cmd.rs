@@ -81,7 +81,7 @@ pub(crate) enum TryVerb {
     Find {
         /// The native field.
         field: String,
-        /// The values.
+        /// The values; JSON where they read as JSON (`'"17"'` is a text), else text.
         #[arg(required = true)]
         values: Vec<String>,
     },
@@ -168,7 +168,7 @@ fn operation(verb: &TryVerb) -> anyhow::Result<Operation> {
         },
         TryVerb::Find { field, values } => Operation::Find {
             field: field.clone(),
-            values: values.iter().map(|value| Value::from(value.as_str())).collect(),
+            values: values.iter().map(|value| parse(value)).collect(),
         },
         TryVerb::Create { fields } => Operation::Create {
             fields: assignments(fields)?,
@@ -193,6 +193,11 @@ fn assignments(arguments: &[String]) -> anyhow::Result<Fields> {
         Ok((field.to_owned(), value))
     };
     arguments.iter().map(assignment).collect()
+}
+
+/// JSON where it reads as JSON, else text.
+fn parse(text: &str) -> Value {
+    serde_json::from_str::<Json>(text).map_or_else(|_| text.into(), |json| Value::from_json(&json))
 }
 
 fn init(description: &Path, out: Option<&Path>, output: &Output) -> anyhow::Result<Exit> {

@@ -10,7 +10,8 @@ tracker=$server/tracker
 rm -rf "$tracker"
 mkdir -p "$tracker"
 "$server/bin/roundup-admin" -i "$tracker" install minimal sqlite > /dev/null
-sed -i.bak -E "s@^#? ?web *=.*@web = http://127.0.0.1:$port/tracker/@; s@^#? ?domain *=.*@domain = localhost@" "$tracker/config.ini"
+# Few rounds, because basic auth hashes the password for every single request.
+sed -i.bak -E "s@^password_pbkdf2_default_rounds.*@password_pbkdf2_default_rounds = 1000@; s@^#? ?web *=.*@web = http://127.0.0.1:$port/tracker/@; s@^#? ?domain *=.*@domain = localhost@" "$tracker/config.ini"
 cat "$here/classes.py" >> "$tracker/schema.py"
 "$server/bin/roundup-admin" -i "$tracker" initialise example-password > /dev/null
 exec "$server/bin/python" "$here/serve.py" "$tracker" "$port"

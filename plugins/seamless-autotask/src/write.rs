@@ -43,6 +43,12 @@ impl Client {
     }
 
     async fn write_one(&self, write: &Write) -> Result<Written> {
+        self.try_write(write)
+            .await
+            .map_err(|error| named_as_asked(error, write))
+    }
+
+    async fn try_write(&self, write: &Write) -> Result<Written> {
         // Whatever goes wrong before the call is made had no effect, however the reads for it failed.
         let call = self
             .prepare(write)
@@ -281,6 +287,30 @@ const DATES: [&str; 6] = [
 ];
 
 /// Ids travel as numbers; a contact's `isActive` is a number too.
+/// A refusal names the field as it was asked for: people, countries and user-defined fields have other names on the wire.
+fn named_as_asked(mut error: Error, write: &Write) -> Error {
+    let (WriteAction::Create { fields } | WriteAction::Update { fields, .. }) = &write.action else {
+        return error;
+    };
+    let Some(said) = error.field.clone() else {
+        return error;
+    };
+    let on_the_wire = |path: &str| match id_field(path) {
+        Some(id) => id.to_owned(),
+        None if path == COUNTRY => COUNTRY_ID.to_owned(),
+        None => path
+            .strip_prefix(UDF)
+            .and_then(|rest| rest.strip_prefix('.'))
+            .unwrap_or(path)
+            .to_owned(),
+    };
+    let asked = fields
+        .keys()
+        .find(|path| on_the_wire(path).eq_ignore_ascii_case(&said));
+    error.field = asked.cloned().or(Some(said));
+    error
+}
+
 fn wire_value(entity: &Entity, path: &str, value: &Value) -> Json {
     match value {
         Value::Text(text) if is_reference(path) => {

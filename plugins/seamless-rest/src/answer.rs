@@ -285,7 +285,7 @@ impl Entity {
         let stamp = |path: &Option<String>| {
             let Some(path) = path else { return Ok(None) };
             let value = dig(row, path).map_or(Value::Null, Value::from_json);
-            self.stamp_format.read(&value, self.offset()).map_err(|problem| {
+            self.stamp_format.read(&value, &self.zone()).map_err(|problem| {
                 let message = format!("'{path}' of record {id} {problem}; see stamp_format");
                 Error::protocol(message).field(path.clone())
             })

@@ -182,14 +182,28 @@ impl Update {
 }
 
 impl Delete {
+    /// True when the call names more of the record than its id says.
+    pub(crate) fn names_fields(&self, entity: &Entity) -> bool {
+        let parent = entity.parent.as_ref().map(|parent| parent.field.as_str());
+        let texts = self
+            .query
+            .values()
+            .chain(self.headers.values())
+            .chain([&self.path]);
+        texts
+            .flat_map(|text| slots(text))
+            .any(|slot| slot != "id" && Some(slot) != parent)
+    }
+
     /// The request that removes a record.
-    pub(crate) fn call(&self, entity: &Entity, id: &str) -> Result<Call> {
+    pub(crate) fn call(&self, entity: &Entity, id: &str, mut fields: Fields) -> Result<Call> {
+        let (above, own) = entity.id_parts(id);
+        if let (Some(parent), Some(above)) = (&entity.parent, above) {
+            fields.insert(parent.field.clone(), above.into());
+        }
         let slots = RecordSlots {
-            id: Some(entity.id_parts(id).1),
-            fields: &match (&entity.parent, entity.id_parts(id).0) {
-                (Some(parent), Some(above)) => Fields::from([(parent.field.clone(), Value::from(above))]),
-                _ => Fields::new(),
-            },
+            id: Some(own),
+            fields: &fields,
         };
         let mut call = slots.call(self.method, &self.path, &self.query, &self.headers)?;
         let id = entity.id_json(slots.id.unwrap_or_default());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::tz::Offset;
+use jiff::tz::TimeZone;
 use seamless_core::{
     Capabilities, Clock, Error, ErrorKind, ExternalKey, OpenContext, Result, Secret, SystemId, Timestamp,
 };
@@ -15,9 +15,16 @@ use crate::call::{Call, FORM, Payload, XML};
 use crate::manifest::{AnswerFormat, CapabilitySpec, Entity, ExternalKeySpec, Manifest, Method, PageKind};
 use crate::pace::{self, Pace};
 use crate::settings::Settings;
-use crate::stamp::parse_offset;
+use crate::stamp::{parse_offset, parse_zone};
 use crate::trial::Trace;
 
+/// A read that is throttled is made again this often, after pauses of at most this length.
+const THROTTLED_MAX: u32 = 5;
+const THROTTLED_PAUSE_MAX: Duration = Duration::from_secs(20);
+/// Where the system names no pause; longer each time.
+const THROTTLED_PAUSE: Duration = Duration::from_millis(250);
+/// Overlap where stamps follow a zone: longer than the hour that its clocks are set back by.
+const HOUR_TWICE: Duration = Duration::from_secs(3_900);
 /// Values looked for in one reading of a whole list.
 const SCAN_VALUES_MAX: usize = 500;
 
@@ -98,24 +105,17 @@ impl Connector {
         let secs = |pick: fn(&CapabilitySpec) -> Option<u64>, default: Duration| {
             pick(own).or(pick(all)).map_or(default, Duration::from_secs)
         };
-        let granularity = own
-            .granularity_ms
-            .or(all.granularity_ms)
-            .map(Duration::from_millis);
-        let unit = entity.stamp_format.unit();
-        let asked = entity.changes.iter().chain([&entity.list]);
-        let asked_in = asked
-            .filter(|list| list.asks_since())
-            .map(|list| list.stamp_format(entity).unit())
-            .max()
-            .unwrap_or(unit);
         Capabilities {
             incremental: entity.is_incremental(),
-            cursor_granularity: granularity
-                .unwrap_or(weakest.cursor_granularity)
-                .max(unit)
-                .max(asked_in),
-            cursor_overlap: secs(|spec| spec.overlap_secs, weakest.cursor_overlap),
+            cursor_granularity: self.granularity(entity),
+            // Where clocks are set back, an hour of stamps comes twice.
+            cursor_overlap: secs(|spec| spec.overlap_secs, weakest.cursor_overlap).max(
+                if entity.stamp_zone.is_some() {
+                    HOUR_TWICE
+                } else {
+                    Duration::ZERO
+                },
+            ),
             external_key: match own.external_key.or(all.external_key) {
                 Some(ExternalKeySpec::Unique) => ExternalKey::Unique,
                 Some(ExternalKeySpec::Searchable) => ExternalKey::Searchable,
@@ -137,6 +137,26 @@ impl Connector {
             settle_after: secs(|spec| spec.settle_after_secs, weakest.settle_after),
             search_lag_max: secs(|spec| spec.search_lag_secs, weakest.search_lag_max),
         }
+    }
+
+    /// The resolution of stamps: as declared, and never finer than the forms in which they are read and asked for.
+    pub(crate) fn granularity(&self, entity: &Entity) -> Duration {
+        let unit = entity.stamp_format.unit();
+        let asked = entity.changes.iter().chain([&entity.list]);
+        let asked_in = asked
+            .filter(|list| list.asks_since())
+            .map(|list| list.stamp_format(entity).unit())
+            .max()
+            .unwrap_or(unit);
+        let declared = entity
+            .capabilities
+            .granularity_ms
+            .or(self.manifest.capabilities.granularity_ms)
+            .map(Duration::from_millis);
+        declared
+            .unwrap_or(Capabilities::default().cursor_granularity)
+            .max(unit)
+            .max(asked_in)
     }
 
     /// The host's clock.
@@ -181,7 +201,7 @@ impl Connector {
         };
         // The client blanks out what it sent as JSON or query; it cannot see through a form or a text.
         let may_quote = !matches!(call.body, Some(Payload::Form(_) | Payload::Text { .. }));
-        let mut is_again = false;
+        let (mut is_again, mut throttled) = (false, 0);
         loop {
             let grip = self.credentials.grip().await.map_err(named)?;
             self.pace.wait(&*self.clock, send_by).await.map_err(named)?;
@@ -211,6 +231,18 @@ impl Connector {
                 {
                     self.tell(|| "signs in anew and makes the call once more".to_owned());
                     is_again = true;
+                }
+                // Not a failure but the pace of the system. A read may simply be made later; only the engine may do so with a write.
+                Err(error)
+                    if error.kind == ErrorKind::RateLimited
+                        && purpose == Purpose::Read
+                        && throttled < THROTTLED_MAX
+                        && pause.is_none_or(|pause| pause <= THROTTLED_PAUSE_MAX) =>
+                {
+                    let pause = pause.unwrap_or(THROTTLED_PAUSE * 2_u32.pow(throttled));
+                    throttled += 1;
+                    self.tell(|| format!("throttled; made again after {} s", pause.as_secs_f32()));
+                    self.clock.sleep(pause).await;
                 }
                 Err(error) if error.kind == ErrorKind::RateLimited && pause.is_some() => {
                     return Err(named(error.retry_later(pause)));
@@ -270,7 +302,13 @@ impl Connector {
     }
 
     /// Path and query of a next-page URL, which must be of our own origin. The key is taken out: tokens are kept on disk.
-    pub(crate) fn next_url(&self, list_path: &str, url: &str) -> Result<String> {
+    /// `ignore_host`: a system behind a proxy may know itself by another name, so only path and query count; they are asked of our
+    /// own origin in any case.
+    pub(crate) fn next_url(&self, list_path: &str, url: &str, ignore_host: bool) -> Result<String> {
+        let url = match url.split_once("://") {
+            Some((_, rest)) if ignore_host => rest.find('/').map_or("/", |slash| &rest[slash..]),
+            _ => url,
+        };
         // A bare query continues the list's own path.
         let relative = if url.starts_with('?') {
             format!("{}{url}", list_path.trim_start_matches('/'))
@@ -300,12 +338,13 @@ impl Connector {
 }
 
 impl Entity {
-    /// Offset of stamps that name none; checked when the manifest was read.
-    pub(crate) fn offset(&self) -> Offset {
-        self.stamp_utc_offset
-            .as_deref()
-            .and_then(parse_offset)
-            .unwrap_or(Offset::UTC)
+    /// Zone of stamps that name none; checked when the manifest was read.
+    pub(crate) fn zone(&self) -> TimeZone {
+        let named = self.stamp_zone.as_deref().and_then(parse_zone);
+        let offset = self.stamp_utc_offset.as_deref().and_then(parse_offset);
+        named
+            .or_else(|| offset.map(TimeZone::fixed))
+            .unwrap_or(TimeZone::UTC)
     }
 }
 

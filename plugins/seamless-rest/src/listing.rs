@@ -250,7 +250,10 @@ impl Entity {
 impl Place {
     /// Reads a token. One that an older version wrote starts the poll again: records may come twice, none is lost.
     fn resume(token: &PageToken) -> Option<Place> {
-        serde_json::from_str(&token.0).ok()
+        let place: Place = serde_json::from_str(&token.0).ok()?;
+        let parents = place.parents.as_ref().map(|parents| &parents.walk);
+        let mut walks = place.walk.iter().chain(parents);
+        walks.all(Walk::is_ours).then_some(place)
     }
 
     fn token(&self) -> Result<PageToken> {

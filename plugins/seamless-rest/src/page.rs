@@ -19,6 +19,10 @@ const EMPTY_PAGES_MAX: u8 = 3;
 const SAME_PAGES_MAX: u8 = 2;
 /// Steps back because rows moved, in one list.
 const STEPS_BACK_MAX: u8 = 40;
+/// Larger than any page.
+const SIZE_MAX: usize = 100_000;
+/// Rows and page numbers beyond this are nobody's.
+const COUNT_MAX: u64 = 1 << 53;
 
 /// Where a list stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -110,6 +114,21 @@ impl Walk {
             mark: 0,
             through: None,
         }
+    }
+
+    /// Nothing in it is further than a list of ours gets: from a damaged store anything may come back.
+    pub(crate) fn is_ours(&self) -> bool {
+        let counted = match &self.at {
+            At::Count(count) => {
+                count.next.max(count.back).max(count.seen) <= COUNT_MAX && count.steps_back <= STEPS_BACK_MAX
+            }
+            _ => true,
+        };
+        counted
+            && self.pages <= PAGES_MAX
+            && (1..=SIZE_MAX).contains(&self.size)
+            && self.empties <= EMPTY_PAGES_MAX
+            && self.same <= SAME_PAGES_MAX
     }
 
     /// True on the first page.
@@ -311,7 +330,7 @@ impl Walk {
         // The last page is `pages` when they are counted from 1, and one less when from 0.
         let reached = answers[0]
             .pages
-            .is_some_and(|pages| here.next + 1 >= pages + first);
+            .is_some_and(|pages| here.next + 1 >= pages.saturating_add(first));
         // `same`: past its last page a server may answer with the last page again.
         if skip == joined.len() || seen_all || short || same || reached || answers[0].is_last {
             return Ok(Step { skip, next: None });

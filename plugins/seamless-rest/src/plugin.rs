@@ -7,8 +7,8 @@ use futures::future::join_all;
 use seamless_core::mapping::SideMapping;
 use seamless_core::{
     Capabilities, EntityInfo, EntityName, Error, ListRequest, Lookup, NativeRecord, Nudge, OpenContext, Page,
-    PluginInfo, Reader, RecordId, Result, Source, SourcePlugin, Target, TargetPlugin, WebhookCall, Write,
-    Written,
+    PluginInfo, Reader, RecordId, Remark, Result, Source, SourcePlugin, Target, TargetPlugin, WebhookCall,
+    Write, Written,
 };
 use serde_json::Value as Json;
 
@@ -88,6 +88,10 @@ impl Reader for Connector {
 
     async fn ping(&self) -> Result<()> {
         self.ping().await
+    }
+
+    async fn examine(&self, entities: &[String]) -> Result<Vec<Remark>> {
+        self.examine(entities).await
     }
 }
 

@@ -229,7 +229,7 @@ impl Connector {
             && let Some(url) = next.as_ref().and_then(plain)
         {
             next = Some(
-                self.next_url(&rows.call.path, &url)
+                self.next_url(&rows.call.path, &url, paging.ignore_host)
                     .map_err(|error| self.named(native, error))?
                     .into(),
             );

@@ -1,11 +1,12 @@
 //! Shapes: a row as it comes, and the record as the mappings see it; and the way back.
 
-use seamless_core::{Error, Fields, Result};
+use seamless_core::{Error, Fields, Result, Timestamp, Value};
 use serde_json::{Map, Value as Json, json};
 
 use crate::jinja;
 use crate::json_path::{dig, plain, put, remove};
 use crate::manifest::{Entity, Keyed};
+use crate::stamp::StampFormat;
 
 impl Entity {
     /// A row of an answer as a record: `row` inside it, with lifted members, lists of named members as objects, the parent, and
@@ -43,6 +44,15 @@ impl Entity {
                 if let (Some(above), Some(own)) = (above, own) {
                     put(&mut record, &self.id, format!("{above}/{own}").into());
                 }
+            }
+        }
+        for (path, format) in self.moments() {
+            if let Some(held) = dig(&record, path).filter(|held| !held.is_null()) {
+                let stamp = format
+                    .read(&Value::from_json(held), &self.zone())
+                    .map_err(|problem| Error::protocol(format!("'{path}' {problem}; see its format")))?;
+                let moment = stamp.map_or(Json::Null, |stamp| Timestamp(stamp.0).to_string().into());
+                put(&mut record, path, moment);
             }
         }
         for (path, template) in &self.computed {
@@ -102,11 +112,45 @@ impl Entity {
                     })?;
                     (how.path.as_ref().unwrap_or(path), value)
                 }
-                None => (self.write_as.get(path).unwrap_or(path), value.to_json()),
+                None => (
+                    self.write_as.get(path).unwrap_or(path),
+                    self.written_value(path, value),
+                ),
             };
             put(record, written, value);
         }
         Ok(())
+    }
+
+    /// A value in the system's own words.
+    fn written_value(&self, path: &str, value: &Value) -> Json {
+        if let (Value::Null | Value::Text(_), true, Some(nothing)) = (value, value.is_empty(), &self.null_as)
+        {
+            return nothing.clone();
+        }
+        let format = self.fields.get(path).and_then(|field| field.format.as_ref());
+        let moment = match value {
+            Value::Time(time) => Some(*time),
+            Value::Text(text) => Timestamp::parse(text),
+            _ => None,
+        };
+        match (format, moment) {
+            (Some(format), Some(moment)) => {
+                let text = format.write(moment, &self.zone());
+                match text.parse::<i64>() {
+                    Ok(number) if format.is_number() => number.into(),
+                    _ => text.into(),
+                }
+            }
+            _ => value.to_json(),
+        }
+    }
+
+    /// Fields that hold moments in a form of their own.
+    fn moments(&self) -> impl Iterator<Item = (&String, &StampFormat)> {
+        self.fields
+            .iter()
+            .filter_map(|(path, field)| Some((path, field.format.as_ref()?)))
     }
 
     /// Objects that the system keeps as lists of named members become such lists again.
@@ -119,7 +163,8 @@ impl Entity {
         }
     }
 
-    /// The members of an object inside the record become the record's own; what it has already stays.
+    /// The members of an object inside the record become the record's own. They are the record's fields, what stands around them is
+    /// the envelope's: so they win, but for the record's identity.
     fn raise(&self, record: &mut Json, path: &str) {
         let Some(Json::Object(inner)) = dig(record, path).cloned() else {
             return;
@@ -127,7 +172,11 @@ impl Entity {
         remove(record, path);
         if let Json::Object(map) = record {
             for (key, value) in inner {
-                map.entry(key).or_insert(value);
+                if key != self.id && self.version.as_ref() != Some(&key) {
+                    map.insert(key, value);
+                } else {
+                    map.entry(key).or_insert(value);
+                }
             }
         }
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::fmt::strtime;
-use jiff::tz::Offset;
+use jiff::tz::{Offset, TimeZone};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use seamless_core::{Stamp, Timestamp, Value};
 use serde::{Deserialize, Deserializer, de};
@@ -74,7 +74,7 @@ impl StampFormat {
     }
 
     /// Reads a stamp. Null and blank are no stamp.
-    pub(crate) fn read(&self, value: &Value, offset: Offset) -> Result<Option<Stamp>, String> {
+    pub(crate) fn read(&self, value: &Value, zone: &TimeZone) -> Result<Option<Stamp>, String> {
         if value.is_empty() {
             return Ok(None);
         }
@@ -82,11 +82,11 @@ impl StampFormat {
             .to_plain()
             .ok_or_else(|| format!("is not {}", self.describe()))?;
         let time = match self {
-            StampFormat::Rfc3339 => rfc3339(&plain, offset),
+            StampFormat::Rfc3339 => rfc3339(&plain, zone),
             StampFormat::EpochSecs => epoch(&plain, 1_000_000),
             StampFormat::EpochMillis => epoch(&plain, 1_000),
-            StampFormat::Date => civil(&format!("{plain}T00:00:00"), offset),
-            StampFormat::Pattern(pattern) => by_pattern(pattern, &plain, offset),
+            StampFormat::Date => civil(&format!("{plain}T00:00:00"), zone),
+            StampFormat::Pattern(pattern) => by_pattern(pattern, &plain, zone),
         };
         match time {
             Some(time) => Ok(Some(time.into())),
@@ -95,17 +95,15 @@ impl StampFormat {
     }
 
     /// Writes a moment, never later than it is: what the form cannot express is cut off.
-    pub(crate) fn write(&self, time: Timestamp, offset: Offset) -> String {
+    pub(crate) fn write(&self, time: Timestamp, zone: &TimeZone) -> String {
         match self {
             StampFormat::Rfc3339 => Timestamp::from_millis(time.as_millis()).to_string(),
             StampFormat::EpochSecs => time.0.div_euclid(1_000_000).to_string(),
             StampFormat::EpochMillis => time.as_millis().to_string(),
-            StampFormat::Date => local(time, offset).map_or_else(String::new, |at| at.date().to_string()),
+            StampFormat::Date => local(time, zone).map_or_else(String::new, |at| at.date().to_string()),
             StampFormat::Pattern(pattern) => jiff::Timestamp::from_microsecond(time.0)
                 .ok()
-                .and_then(|at| {
-                    strtime::format(pattern, &at.to_zoned_datetime(jiff::tz::TimeZone::fixed(offset))).ok()
-                })
+                .and_then(|at| strtime::format(pattern, &at.to_zoned_datetime(zone.clone())).ok())
                 .unwrap_or_default(),
         }
     }
@@ -113,8 +111,8 @@ impl StampFormat {
     /// True when the form can be written and read again; a pattern may be nonsense.
     pub(crate) fn round_trips(&self) -> bool {
         let noon = Timestamp::from_millis(1_700_000_000_000);
-        let text = self.write(noon, Offset::UTC);
-        matches!(self.read(&Value::Text(text), Offset::UTC), Ok(Some(stamp)) if stamp.0 <= noon.0)
+        let text = self.write(noon, &TimeZone::UTC);
+        matches!(self.read(&Value::Text(text), &TimeZone::UTC), Ok(Some(stamp)) if stamp.0 <= noon.0)
     }
 
     fn describe(&self) -> String {
@@ -126,6 +124,11 @@ impl StampFormat {
             StampFormat::Pattern(pattern) => format!("of the form '{pattern}'"),
         }
     }
+}
+
+/// A zone by its name in the IANA database (`Europe/Berlin`).
+pub(crate) fn parse_zone(name: &str) -> Option<TimeZone> {
+    TimeZone::get(name).ok()
 }
 
 /// Reads `+02:00`, `-0530` or `Z`.
@@ -149,23 +152,29 @@ fn has_fraction(pattern: &str) -> bool {
     pattern.contains('f') && (pattern.contains("%f") || pattern.contains("%.") || pattern.contains("%3f"))
 }
 
-fn rfc3339(text: &str, offset: Offset) -> Option<Timestamp> {
+fn rfc3339(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     match text.parse::<jiff::Timestamp>() {
         Ok(stamp) => Some(Timestamp(stamp.as_microsecond())),
-        Err(_) => civil(text, offset),
+        Err(_) => civil(text, zone),
     }
 }
 
-fn civil(text: &str, offset: Offset) -> Option<Timestamp> {
+fn civil(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     let at: jiff::civil::DateTime = text.parse().ok()?;
-    Some(Timestamp(offset.to_timestamp(at).ok()?.as_microsecond()))
+    moment(at, zone)
 }
 
-fn local(time: Timestamp, offset: Offset) -> Option<jiff::civil::DateTime> {
-    Some(offset.to_datetime(jiff::Timestamp::from_microsecond(time.0).ok()?))
+/// An hour that the clock shows twice is taken for the earlier one: a poll then asks for too much rather than too little.
+fn moment(at: jiff::civil::DateTime, zone: &TimeZone) -> Option<Timestamp> {
+    let moment = zone.to_ambiguous_timestamp(at).earlier().ok()?;
+    Some(Timestamp(moment.as_microsecond()))
 }
 
-fn by_pattern(pattern: &str, text: &str, offset: Offset) -> Option<Timestamp> {
+fn local(time: Timestamp, zone: &TimeZone) -> Option<jiff::civil::DateTime> {
+    Some(zone.to_datetime(jiff::Timestamp::from_microsecond(time.0).ok()?))
+}
+
+fn by_pattern(pattern: &str, text: &str, zone: &TimeZone) -> Option<Timestamp> {
     let parsed = strtime::parse(pattern, text).ok()?;
     if let Ok(stamp) = parsed.to_timestamp() {
         return Some(Timestamp(stamp.as_microsecond()));
@@ -174,7 +183,7 @@ fn by_pattern(pattern: &str, text: &str, offset: Offset) -> Option<Timestamp> {
         .to_datetime()
         .or_else(|_| parsed.to_date().map(|date| date.at(0, 0, 0, 0)))
         .ok()?;
-    Some(Timestamp(offset.to_timestamp(at).ok()?.as_microsecond()))
+    moment(at, zone)
 }
 
 /// Whole and fractional epoch numbers, exactly: `1700000000.25` seconds is no float.
@@ -200,7 +209,7 @@ mod tests {
 
     #[test]
     fn stamps_are_read_in_the_declared_form_only() {
-        let plus2 = parse_offset("+02:00").unwrap();
+        let plus2 = TimeZone::fixed(parse_offset("+02:00").unwrap());
         let cases: &[(&str, Value, &str)] = &[
             (
                 "rfc3339",
@@ -241,7 +250,7 @@ mod tests {
             ),
         ];
         for (form, value, expected) in cases {
-            let stamp = format(form).read(value, plus2).unwrap().unwrap();
+            let stamp = format(form).read(value, &plus2).unwrap().unwrap();
             assert_eq!(Timestamp(stamp.0).to_string(), *expected, "{form}");
         }
         for (form, value) in [
@@ -249,16 +258,19 @@ mod tests {
             ("epoch_secs", "2026-11-23"),
             ("date", "23.11.2026"),
         ] {
-            assert!(format(form).read(&value.into(), Offset::UTC).is_err(), "{form}");
+            assert!(
+                format(form).read(&value.into(), &TimeZone::UTC).is_err(),
+                "{form}"
+            );
         }
-        assert_eq!(format("rfc3339").read(&Value::Null, Offset::UTC), Ok(None));
-        assert_eq!(format("rfc3339").read(&"".into(), Offset::UTC), Ok(None));
+        assert_eq!(format("rfc3339").read(&Value::Null, &TimeZone::UTC), Ok(None));
+        assert_eq!(format("rfc3339").read(&"".into(), &TimeZone::UTC), Ok(None));
     }
 
     #[test]
     fn writing_cuts_off_and_never_rounds_up() {
         let time = Timestamp(1_700_000_000_999_999);
-        let plus2 = parse_offset("+02:00").unwrap();
+        let plus2 = TimeZone::fixed(parse_offset("+02:00").unwrap());
         let cases = [
             ("rfc3339", "2023-11-14T22:13:20.999Z"),
             ("epoch_secs", "1700000000"),
@@ -267,7 +279,7 @@ mod tests {
             ("%Y-%m-%d %H:%M:%S", "2023-11-15 00:13:20"),
         ];
         for (form, expected) in cases {
-            assert_eq!(format(form).write(time, plus2), expected, "{form}");
+            assert_eq!(format(form).write(time, &plus2), expected, "{form}");
         }
     }
 
@@ -285,5 +297,22 @@ mod tests {
         assert_eq!(format("%d.%m.%Y").unit().as_secs(), 86_400);
         assert_eq!(format("%d.%m.%Y %H:%M:%S").unit().as_secs(), 1);
         assert_eq!(format("rfc3339").unit().as_millis(), 1);
+    }
+
+    #[test]
+    fn a_zone_changes_its_offset_with_the_season() {
+        let berlin = parse_zone("Europe/Berlin").unwrap();
+        let format = format("%Y-%m-%d %H:%M:%S");
+        for (local, utc) in [
+            ("2026-07-01 12:00:00", "2026-07-01T10:00:00.000Z"),
+            ("2026-12-01 12:00:00", "2026-12-01T11:00:00.000Z"),
+            // Shown twice, in the night in which the clock is set back.
+            ("2026-10-25 02:30:00", "2026-10-25T00:30:00.000Z"),
+        ] {
+            let stamp = format.read(&local.into(), &berlin).unwrap().unwrap();
+            assert_eq!(Timestamp(stamp.0).to_string(), utc);
+            assert_eq!(format.write(Timestamp(stamp.0), &berlin), local);
+        }
+        assert!(parse_zone("Europe/Nowhere").is_none());
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use jiff::tz::Offset;
+use jiff::tz::TimeZone;
 use seamless_core::{Error, ErrorKind, Nudge, RecordId, Result, Secret, Timestamp, Value, WebhookCall};
 use serde_json::Value as Json;
 use sha1::Sha1;
@@ -80,7 +80,10 @@ impl Webhook {
         };
         if self.timestamp_header.is_some() {
             let format = self.timestamp_format.as_ref().unwrap_or(&StampFormat::EpochSecs);
-            let told = format.read(&Value::from(timestamp), Offset::UTC).ok().flatten();
+            let told = format
+                .read(&Value::from(timestamp), &TimeZone::UTC)
+                .ok()
+                .flatten();
             let told = Timestamp(told.ok_or_else(refused)?.0);
             if now.since(told) > AGE_MAX || told.since(now) > AGE_MAX {
                 let message = "the event is older than five minutes, or a clock is wrong";

@@ -110,8 +110,18 @@ impl Connector {
             .delete
             .as_ref()
             .ok_or_else(|| self.not_described(native, "delete"))?;
+        // Whatever the call names beside the id (a revision) is the record's as it is now.
+        let fields = match &native.entity.get {
+            Some(get) if delete.names_fields(native.entity) => {
+                match self.get_raw(native, get, id.as_str(), Some(send_by)).await? {
+                    Some((_, record)) => record.fields,
+                    None => return Ok(Written { id: id.clone() }),
+                }
+            }
+            _ => Fields::new(),
+        };
         let call = delete
-            .call(native.entity, id.as_str())
+            .call(native.entity, id.as_str(), fields)
             .map_err(|error| self.named(native, error))?;
         match self.write(native.name, call, Purpose::Change, send_by).await {
             Ok(_) => Ok(Written { id: id.clone() }),

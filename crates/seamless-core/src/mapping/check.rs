@@ -65,8 +65,15 @@ impl SideMapping {
 
     /// Every native field that is read or written, the cross-reference among them.
     pub fn native_paths(&self) -> BTreeSet<String> {
-        let mapped = self.fields.values().flat_map(|field| template::paths(&field.native));
-        mapped.map(path::field_of).chain(self.xref.as_deref()).map(str::to_owned).collect()
+        let mapped = self
+            .fields
+            .values()
+            .flat_map(|field| template::paths(&field.native));
+        mapped
+            .map(path::field_of)
+            .chain(self.xref.as_deref())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The mapping with every text limit as short as the live system's own.

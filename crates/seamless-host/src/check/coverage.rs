@@ -2,7 +2,7 @@
 
 use seamless_core::mapping::{FieldKind, SideMapping};
 use seamless_core::pipeline::System;
-use seamless_core::{ListRequest, NativeRecord, Result, Side};
+use seamless_core::{Date, ListRequest, NativeRecord, Result, Side};
 use serde::Serialize;
 
 use crate::build::SyncPlan;
@@ -53,6 +53,7 @@ pub(super) async fn coverage(
     mappings: &[SideMapping; 2],
     system: &System,
     sample: usize,
+    today: Date,
 ) -> Result<Coverage> {
     let (source, target) = (&mappings[from.index()], &mappings[from.other().index()]);
     let (records, more) = read(system, &source.entity, sample).await?;
@@ -98,10 +99,14 @@ pub(super) async fn coverage(
             if target.fields[&count.field].kind == FieldKind::Reference {
                 continue;
             }
+            let computed = value
+                .is_empty()
+                .then(|| target.computed_default(&count.field, &observed.fields, today));
+            let value = computed.as_ref().and_then(Option::as_ref).unwrap_or(value);
             match target.project_create(&count.field, value) {
                 Err(_) => count.refused += 1,
                 Ok(projection) => {
-                    count.changed += usize::from(!value.is_empty() && projection.lossy.is_some());
+                    count.changed += usize::from(computed.is_none() && projection.lossy.is_some());
                 }
             }
         }

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use seamless_core::mapping::Severity;
-use seamless_core::pipeline::System;
-use seamless_core::{Clock, Error, ErrorKind, ExternalKey, Side, SystemId};
+use seamless_core::pipeline::{Policy, System};
+use seamless_core::{Clock, Date, Error, ErrorKind, ExternalKey, Side, SystemId};
 use serde::Serialize;
 
 pub use self::coverage::{Coverage, FieldCoverage, SAMPLE_DEFAULT};
@@ -215,6 +215,7 @@ async fn systems(report: &mut Report, config: &Config, plugins: &Plugins, plans:
     if !all_answer {
         return;
     }
+    let today = Date::of(clock.now()).unwrap_or_default();
     for plan in plans {
         mapping(report, plan, &live);
         let mappings = Side::BOTH.map(|side| plan.live_mapping(side, &live_of(plan, side, &live)));
@@ -224,7 +225,7 @@ async fn systems(report: &mut Report, config: &Config, plugins: &Plugins, plans:
             let Some(system) = system.filter(|_| sample > 0 && plan.direction.flows_from(from)) else {
                 continue;
             };
-            match coverage::coverage(plan, from, &mappings, system, sample).await {
+            match coverage::coverage(plan, from, &mappings, system, sample, today).await {
                 Ok(counted) => report.coverage.push(counted),
                 Err(error) => report.fail(format!("system {}", plan.systems[from.index()]), &error),
             }
@@ -269,6 +270,15 @@ fn windows(report: &mut Report, plans: &[SyncPlan], name: &str, system: &System)
         }
         let entity = &plan.mappings[side.index()].entity;
         let can = system.target.capabilities(entity);
+        let mut fields = plan.model.fields.iter();
+        if let Some((field, _)) = fields.find(|(_, spec)| spec.policy == Policy::Newest)
+            && !can.incremental
+        {
+            let sentence = format!(
+                "the policy of {field} is newest, but {entity} in {name} has no stamps to compare: the owner of the sync wins"
+            );
+            report.add(Level::Warning, format!("sync {}", plan.id), sentence);
+        }
         if !can.compare_and_set {
             let sentence = format!(
                 "{entity} in {name} has no compare-and-set: a person's edit of the same field within the moment between our read and our write is overwritten; \
@@ -287,7 +297,11 @@ fn windows(report: &mut Report, plans: &[SyncPlan], name: &str, system: &System)
 
 fn mapping(report: &mut Report, plan: &SyncPlan, live: &Live) {
     for side in Side::BOTH {
-        let info = live_of(plan, side, live);
+        let mut info = live_of(plan, side, live);
+        if !plan.direction.flows_from(side.other()) {
+            // No record is made here, so nothing is missing for one.
+            info.fields.iter_mut().for_each(|field| field.required = false);
+        }
         let about = format!("sync {}, {}", plan.id, plan.systems[side.index()]);
         let mut problems = plan.used_mapping(side, &info).check(&info);
         problems.sort_by_key(|problem| std::cmp::Reverse(problem.severity));

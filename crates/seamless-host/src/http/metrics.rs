@@ -1,6 +1,5 @@
 //! `/metrics`, in the text format of Prometheus. Counts and names of the configuration, no record content.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -21,7 +20,11 @@ pub(super) async fn metrics(State(books): State<Arc<Books>>) -> (StatusCode, Str
 
 fn text(status: &Status) -> String {
     let mut page = Page(String::new());
-    page.family("seamless_events_total", "counter", "what happened since the host started");
+    page.family(
+        "seamless_events_total",
+        "counter",
+        "what happened since the host started",
+    );
     for (name, count) in &status.counters {
         page.line("seamless_events_total", &[("event", name)], *count);
     }
@@ -32,10 +35,18 @@ fn text(status: &Status) -> String {
     page.family("seamless_parked", "gauge", "records set aside for a person");
     for sync in &status.syncs {
         for (reason, count) in &sync.parked {
-            page.line("seamless_parked", &[("sync", &sync.name), ("reason", reason)], *count);
+            page.line(
+                "seamless_parked",
+                &[("sync", &sync.name), ("reason", reason)],
+                *count,
+            );
         }
     }
-    page.family("seamless_fields_held", "gauge", "pairs with fields that wait alone");
+    page.family(
+        "seamless_fields_held",
+        "gauge",
+        "pairs with fields that wait alone",
+    );
     for sync in &status.syncs {
         page.line("seamless_fields_held", &[("sync", &sync.name)], sync.fields_held);
     }
@@ -54,11 +65,19 @@ fn text(status: &Status) -> String {
     }
     page.family("seamless_open_intents", "gauge", "writes without an answer yet");
     page.line("seamless_open_intents", &[], status.open_intents);
-    page.family("seamless_budget_used", "gauge", "calls of everybody within the system's window");
+    page.family(
+        "seamless_budget_used",
+        "gauge",
+        "calls of everybody within the system's window",
+    );
     for (system, usage) in &status.budgets {
         page.line("seamless_budget_used", &[("system", system)], usage.used);
     }
-    page.family("seamless_budget_limit", "gauge", "calls that the system allows within its window");
+    page.family(
+        "seamless_budget_limit",
+        "gauge",
+        "calls that the system allows within its window",
+    );
     for (system, usage) in &status.budgets {
         page.line("seamless_budget_limit", &[("system", system)], usage.limit);
     }
@@ -71,8 +90,7 @@ struct Page(String);
 
 impl Page {
     fn family(&mut self, name: &str, kind: &str, help: &str) {
-        // Writing to a text cannot fail.
-        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        self.0 += &format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
 
     fn line(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
@@ -85,12 +103,14 @@ impl Page {
         } else {
             format!("{{{}}}", labels.join(","))
         };
-        let _ = writeln!(self.0, "{name}{labels} {value}");
+        self.0 += &format!("{name}{labels} {value}\n");
     }
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -119,6 +139,9 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in {text}");
         }
-        assert!(text.lines().all(|line| line.starts_with('#') || line.split(' ').count() == 2));
+        assert!(
+            text.lines()
+                .all(|line| line.starts_with('#') || line.split(' ').count() == 2)
+        );
     }
 }

@@ -52,7 +52,11 @@ impl Server {
             ))
         })?;
         tracing::info!(%address, "listening");
-        Ok(Server { books, desk, listener })
+        Ok(Server {
+            books,
+            desk,
+            listener,
+        })
     }
 
     /// Serves until it is dropped.
@@ -69,7 +73,9 @@ impl Server {
                     .with_state(self.desk),
             );
         loop {
-            let Ok(seat) = seats.clone().acquire_owned().await else { return };
+            let Ok(seat) = seats.clone().acquire_owned().await else {
+                return;
+            };
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
@@ -104,7 +110,10 @@ async fn ready(State(books): State<Arc<Books>>) -> (StatusCode, String) {
     }
     // Worker names only: what is wrong in detail is for `seamless status`.
     let names: Vec<&str> = troubles.keys().map(String::as_str).collect();
-    (StatusCode::SERVICE_UNAVAILABLE, format!("in trouble: {}\n", names.join(", ")))
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("in trouble: {}\n", names.join(", ")),
+    )
 }
 
 /// Makes the desk where events arrive.

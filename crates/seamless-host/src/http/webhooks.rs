@@ -73,7 +73,9 @@ impl Desk {
         {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             for _ in 0..BATCH {
-                let Some((system, entity, id)) = waiting.pop_first() else { break };
+                let Some((system, entity, id)) = waiting.pop_first() else {
+                    break;
+                };
                 by_system.entry(system).or_default().push(Nudge { entity, id });
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use seamless_core::pipeline::{Calls, Conflict, FieldWrite, Plan, PlanItem, PlanStep, Reason, RecordKey};
-use seamless_core::{RecordId, Timestamp, Value};
+use seamless_core::{RecordId, Timestamp, Usage, Value};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -55,6 +55,9 @@ pub struct PlanCost {
     pub reads: u64,
     /// Creates and updates.
     pub writes: u64,
+    /// What that means for the system's call budget, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<String>,
     /// How long that may take, in seconds: as long a call as it took to make the plan.
     pub seconds: u64,
 }
@@ -131,7 +134,7 @@ impl PlanView {
             cost: plan
                 .calls
                 .iter()
-                .map(|(system, calls)| (system.to_string(), cost_of(calls)))
+                .map(|(system, calls)| (system.to_string(), cost_of(calls, plan.budgets.get(system))))
                 .collect(),
             items: plan.items.iter().map(|item| names.line(item)).collect(),
             undecided: plan.undecided.iter().map(|record| names.shown(record)).collect(),
@@ -172,12 +175,13 @@ fn rule_of(reason: Reason, note: &str) -> String {
     }
 }
 
-fn cost_of(calls: &Calls) -> PlanCost {
+fn cost_of(calls: &Calls, budget: Option<&Usage>) -> PlanCost {
     let reads = calls.finds + calls.fetches;
     let millis_each = calls.read_millis / (reads + calls.lists).max(1);
     PlanCost {
         reads,
         writes: calls.writes,
+        budget: budget.map(|usage| usage.forecast(reads + calls.writes).to_string()),
         seconds: (reads + calls.writes) * millis_each.max(1) / 1_000 / CALLS_AT_ONCE,
     }
 }

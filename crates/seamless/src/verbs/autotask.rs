@@ -29,7 +29,9 @@ pub(super) async fn webhooks(
         WebhookVerb::Status => webhooks.status().await?,
         WebhookVerb::Remove => {
             let removed = webhooks.remove().await?;
-            output.print(&json!({ "removed": removed }), || format!("{removed} webhooks removed\n"))?;
+            output.print(&json!({ "removed": removed }), || {
+                format!("{removed} webhooks removed\n")
+            })?;
             return Ok(Exit::Done);
         }
     };
@@ -54,7 +56,12 @@ fn text(states: &[CalloutState], output: &Output) -> String {
                 ""
             };
             let url = state.url.as_deref().map(clean).unwrap_or_default();
-            vec![state.entity.clone(), format!("{how}{muted}"), format!("{} fields", state.fields), url]
+            vec![
+                state.entity.clone(),
+                format!("{how}{muted}"),
+                format!("{} fields", state.fields),
+                url,
+            ]
         })
         .collect();
     table(&rows)

@@ -34,11 +34,25 @@ fn text(found: &Discovered, output: &Output) -> String {
     let mut rows = Vec::new();
     for field in &found.info.fields {
         let mut facts = Vec::new();
-        facts.extend(field.length.filter(|length| *length > 0).map(|length| format!("{length} characters")));
+        facts.extend(
+            field
+                .length
+                .filter(|length| *length > 0)
+                .map(|length| format!("{length} characters")),
+        );
         facts.extend(field.required.then(|| "required".to_owned()));
         facts.extend(field.read_only.then(|| "read-only".to_owned()));
-        facts.extend(field.reference.as_ref().map(|entity| format!("points to {entity}")));
-        rows.push(vec![clean(&field.name), clean(&field.data_type), clean(&facts.join(", "))]);
+        facts.extend(
+            field
+                .reference
+                .as_ref()
+                .map(|entity| format!("points to {entity}")),
+        );
+        rows.push(vec![
+            clean(&field.name),
+            clean(&field.data_type),
+            clean(&facts.join(", ")),
+        ]);
         let options = field.options.as_deref().unwrap_or_default();
         let shown = options.iter().take(OPTIONS_SHOWN_MAX).map(|option| {
             let inactive = if option.active { "" } else { " (inactive)" };
@@ -47,7 +61,10 @@ fn text(found: &Discovered, output: &Output) -> String {
         });
         let mut line = shown.collect::<Vec<_>>().join(", ");
         if options.len() > OPTIONS_SHOWN_MAX {
-            line += &format!(" and {} more (--json shows all)", options.len() - OPTIONS_SHOWN_MAX);
+            line += &format!(
+                " and {} more (--json shows all)",
+                options.len() - OPTIONS_SHOWN_MAX
+            );
         }
         if !line.is_empty() {
             rows.push(vec![String::new(), String::new(), clean(&line)]);
@@ -58,5 +75,9 @@ fn text(found: &Discovered, output: &Output) -> String {
         .iter()
         .map(|list| format!("  {} depends on {}\n", clean(&list.field), clean(&list.parent)))
         .collect();
-    format!("{head}: {} fields, {rights}\n{}{dependent}\n", found.info.fields.len(), table(&rows))
+    format!(
+        "{head}: {} fields, {rights}\n{}{dependent}\n",
+        found.info.fields.len(),
+        table(&rows)
+    )
 }

@@ -7,6 +7,7 @@ mod explain;
 mod init;
 mod keys;
 mod links;
+mod new;
 mod plan;
 mod review;
 mod run;
@@ -60,6 +61,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> anyhow::Result<Exit> {
         Verb::Review { word: Some(word), .. } => review::decide(&config()?, word, output).await,
         Verb::Links(verb) => links::links(config()?, verb, output).await,
         Verb::Keys(verb) => keys::keys(verb, output),
+        Verb::New(verb) => new::new(verb, output),
         Verb::Schema => {
             output.write(&format!("{}\n", serde_json::to_string_pretty(&config_schema())?))?;
             Ok(Exit::Done)

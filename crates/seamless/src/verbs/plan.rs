@@ -144,7 +144,9 @@ fn text(view: &PlanView, records: usize, output: &Output) -> String {
             system.clone(),
             format!("about {} reads", cost.reads),
             format!("{} writes", cost.writes),
-            format!("about {} s", cost.seconds.max(1)),
+            cost.budget
+                .clone()
+                .unwrap_or_else(|| format!("about {} s", cost.seconds.max(1))),
         ]
     });
     text + &table(&costs.collect::<Vec<_>>())

@@ -13,7 +13,7 @@ use super::{Grip, Secrets, basic};
 use crate::body::form_pairs;
 use crate::connector::form_encoded;
 use crate::json_path::{dig, plain};
-use crate::manifest::{Auth, BodyFormat, ClientAuth, Grant};
+use crate::manifest::{Auth, BodyFormat, ClientAuth, Grant, Method};
 use crate::settings::Settings;
 use crate::template::{Filling, fill, fill_json, slots, texts};
 
@@ -36,6 +36,7 @@ pub(crate) struct Renewal {
     http: Arc<HttpClient>,
     clock: Arc<dyn Clock>,
     path: String,
+    is_get: bool,
     form: BodyFormat,
     /// Body with every secret filled in but the refresh token; `None` for a call without a body.
     body: Option<Json>,
@@ -103,6 +104,7 @@ impl Renewal {
             http,
             clock: secrets.clock(),
             path,
+            is_get: false,
             form: BodyFormat::Form,
             body: Some(body),
             basic: basic_auth,
@@ -150,6 +152,7 @@ impl Renewal {
             http: Arc::clone(http),
             clock: secrets.clock(),
             path: fill(auth.path.as_deref().unwrap_or_default(), &|_| None),
+            is_get: auth.method == Some(Method::Get),
             form: auth.format,
             body,
             basic: basic_auth,
@@ -206,7 +209,8 @@ impl Renewal {
 
     async fn fetch(&self) -> Result<(Secret, Option<Duration>)> {
         let held = self.refresh.as_ref().map(RefreshFile::take).transpose()?;
-        let mut request = Request::post(&self.path)
+        let call = if self.is_get { Request::get } else { Request::post };
+        let mut request = call(self.path.clone())
             .endpoint("sign-in")
             .header("accept", "application/json");
         if let Some(pair) = &self.basic {

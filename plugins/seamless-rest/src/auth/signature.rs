@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use jiff::tz::Offset;
+use jiff::tz::TimeZone;
 use seamless_core::{Error, Result, Secret, Timestamp};
 use seamless_http::{HttpClient, Request};
 use sha2::{Digest, Sha256, Sha512};
@@ -44,7 +44,7 @@ impl Signer {
             .timestamp_format
             .clone()
             .unwrap_or(StampFormat::EpochSecs);
-        let timestamp = format.write(now, Offset::UTC);
+        let timestamp = format.write(now, &TimeZone::UTC);
         // Unique, and nobody can guess it: the clock and a counter under the secret.
         let count = self.counter.fetch_add(1, Ordering::Relaxed);
         let nonce = hex(&self.mac(format!("nonce {} {count}", now.0).as_bytes())?[..16]);

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::BodyFormat;
+use super::{BodyFormat, Method};
 use crate::stamp::StampFormat;
 
 /// How requests prove who they are. Which keys go with which `kind` is checked when the manifest is read.
@@ -46,6 +46,9 @@ pub struct Auth {
     /// `login`: path of the call that returns a token.
     #[serde(default)]
     pub path: Option<String>,
+    /// `login`: `POST` (default) or `GET`.
+    #[serde(default)]
+    pub method: Option<Method>,
     /// `login`: its body; `{username}`, `{password}`, `{api_key}`, `{client_id}` and `{client_secret}` stand for the secrets.
     #[serde(default)]
     pub body: Option<Json>,

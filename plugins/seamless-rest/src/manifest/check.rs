@@ -3,7 +3,7 @@
 
 use super::problem::{Problem, hint};
 use super::{Entity, ExternalKeySpec, MANIFEST_VERSION, Manifest, MapSection, Rule, WebhookEntity};
-use crate::stamp::parse_offset;
+use crate::stamp::{parse_offset, parse_zone};
 use crate::template::slots;
 
 /// The first mistake, if there is one.
@@ -167,6 +167,9 @@ impl Check<'_> {
             self.demand(entity.above.is_none(), &["entities", name, "above"], message);
         }
         for (field, spec) in &entity.fields {
+            let reads_back = spec.format.as_ref().is_none_or(|format| format.round_trips());
+            let at = ["entities", name, "fields", field, "format"];
+            self.demand(reads_back, &at, "the pattern cannot be read back");
             if let Some(from) = &spec.options_from {
                 let at = ["entities", name, "fields", field, "options_from"];
                 self.path(&[at[0], name, at[2], field, at[4], "path"], &from.path, &[], &[]);
@@ -229,6 +232,13 @@ impl Check<'_> {
                 &["entities", name, "stamp_utc_offset"],
                 message,
             );
+        }
+        if let Some(zone) = &entity.stamp_zone {
+            let at = ["entities", name, "stamp_zone"];
+            let message = format!("'{zone}' is no zone; write its name like Europe/Berlin");
+            self.demand(parse_zone(zone).is_some(), &at, message);
+            let message = "'stamp_zone' and 'stamp_utc_offset' exclude each other; drop one";
+            self.demand(entity.stamp_utc_offset.is_none(), &at, message);
         }
         let message = "the pattern cannot be read back; it needs at least year, month and day";
         self.demand(

@@ -1,7 +1,7 @@
 //! Checks of `[auth]`; see `check`.
 
 use super::check::Check;
-use super::{Auth, AuthKind, Grant};
+use super::{Auth, AuthKind, Grant, Method};
 use crate::template::texts;
 
 /// What a signed text may be made of.
@@ -22,7 +22,7 @@ const SECRETS: [&str; 5] = ["username", "password", "api_key", "client_id", "cli
 impl Check<'_> {
     pub(crate) fn auth(&mut self, auth: &Auth) {
         use AuthKind::{ApiKey, Hmac, Login, Oauth2};
-        let rules: [(&str, bool, &[AuthKind]); 19] = [
+        let rules: [(&str, bool, &[AuthKind]); 20] = [
             ("header", auth.header.is_some(), &[ApiKey, Login, Hmac]),
             ("query", auth.query.is_some(), &[ApiKey, Login]),
             ("cookie", auth.cookie.is_some(), &[Login]),
@@ -33,6 +33,7 @@ impl Check<'_> {
             ("params", !auth.params.is_empty(), &[Oauth2]),
             ("client_auth", auth.client_auth.is_some(), &[Oauth2, Login]),
             ("path", auth.path.is_some(), &[Login]),
+            ("method", auth.method.is_some(), &[Login]),
             ("body", auth.body.is_some(), &[Login]),
             ("token", auth.token.is_some(), &[Oauth2, Login]),
             ("token_header", auth.token_header.is_some(), &[Login]),
@@ -104,6 +105,11 @@ impl Check<'_> {
             None => self.wrong(&["auth"], "login needs 'path', the call that returns a token"),
             Some(path) => self.path(&["auth", "path"], path, &[], &[]),
         }
+        let is_get = auth.method == Some(Method::Get);
+        let fits = auth.method.is_none() || is_get || auth.method == Some(Method::Post);
+        self.demand(fits, &["auth", "method"], "a login is a GET or a POST");
+        let message = "a GET has no body; use client_auth = \"basic\", or method = \"POST\"";
+        self.demand(!is_get || auth.body.is_none(), &["auth", "body"], message);
         let wheres = [&auth.token, &auth.token_header, &auth.token_cookie];
         let message = "login needs one of 'token', 'token_header' and 'token_cookie', which say where the token is in the answer";
         self.demand(

@@ -61,7 +61,7 @@ impl Check<'_> {
     fn paging(&mut self, at: &[&str], page: &Paging) {
         use PageKind::{Cursor, Keyset, LinkHeader, NextUrl, None, Offset, Page};
         let kind = page.kind;
-        let rules: [(&str, bool, &[PageKind], &[PageKind]); 16] = [
+        let rules: [(&str, bool, &[PageKind], &[PageKind]); 17] = [
             // key, given, kinds that need it, kinds that may have it
             (
                 "query",
@@ -94,6 +94,7 @@ impl Check<'_> {
                 &[],
                 &[Offset, Page, Cursor, Keyset, NextUrl],
             ),
+            ("ignore_host", page.ignore_host, &[], &[NextUrl, LinkHeader]),
             ("descending", page.descending, &[], &[Keyset]),
             ("pages", page.pages.is_some(), &[], &[Page]),
             ("pages_header", page.pages_header.is_some(), &[], &[Page]),

@@ -30,6 +30,9 @@ pub struct Entity {
     /// Offset of stamps that name none (`+02:00`). Default UTC.
     #[serde(default)]
     pub stamp_utc_offset: Option<String>,
+    /// Zone of stamps that name none, where its offset changes with the season (`Europe/Berlin`).
+    #[serde(default)]
+    pub stamp_zone: Option<String>,
     /// Path of the version for compare-and-set.
     #[serde(default)]
     pub version: Option<String>,
@@ -39,6 +42,9 @@ pub struct Entity {
     /// Ids are numbers where they are written in a JSON body.
     #[serde(default)]
     pub numeric_ids: bool,
+    /// What is written for nothing, where that is not null (`""`).
+    #[serde(default)]
+    pub null_as: Option<Json>,
     /// Objects of a row whose members belong to the record itself (`attributes` of JSON:API).
     #[serde(default)]
     pub lift: Vec<String>,
@@ -153,6 +159,9 @@ pub struct FieldSpec {
     /// The system's type name. Default `text`.
     #[serde(default, rename = "type")]
     pub data_type: Option<String>,
+    /// How a moment in this field is written, where that is not RFC 3339: as `stamp_format`.
+    #[serde(default)]
+    pub format: Option<StampFormat>,
     /// Longest text, in characters.
     #[serde(default)]
     pub max_length: Option<usize>,

@@ -53,6 +53,10 @@ pub struct Paging {
     /// Path of a truth value that is false on the last page.
     #[serde(default)]
     pub more: Option<String>,
+    /// `next_url`, `link_header`: only path and query of the URL count, because the system knows itself by another name (behind a
+    /// proxy). Without it a URL of another host is refused.
+    #[serde(default)]
+    pub ignore_host: bool,
     /// `link_header`: relation of the next page. Default `next`.
     #[serde(default)]
     pub rel: Option<String>,

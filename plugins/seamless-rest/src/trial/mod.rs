@@ -1,10 +1,10 @@
 //! Trying one operation of a manifest against the live server: what was sent, what came back, what was made of it and why. A tool
 //! for writing manifests: it shows record content, and never a secret.
 
+mod show;
 mod trace;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use seamless_core::{
@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::connector::Connector;
+use crate::examine::NOWHERE;
 pub use trace::Step;
 pub(crate) use trace::Trace;
 
@@ -25,8 +26,6 @@ const SHOWN_MAX: usize = 5;
 /// Records asked for per page, so that even a small system shows whether it pages.
 const PAGE_SIZE: usize = 5;
 const SEND_WITHIN: Duration = Duration::from_secs(60);
-/// A value that no record has: whoever finds something by it does not look at the filter.
-const NOWHERE: &str = "no-such-value-7f3a";
 
 /// What to try.
 #[derive(Clone, Debug)]
@@ -308,35 +307,18 @@ impl Trial {
         records: &[NativeRecord],
     ) -> Result<()> {
         let spec = connector.entity(entity)?;
-        let Some(path) = &spec.modified else {
+        if spec.modified.is_none() {
             self.warnings
                 .push("the entity has no 'modified': every poll reads everything and compares it".to_owned());
             return Ok(());
-        };
-        let stamps: Vec<i64> = records
-            .iter()
-            .filter_map(|record| record.stamp)
-            .map(|stamp| stamp.0)
-            .collect();
-        if stamps.len() < records.len() {
-            let missing = records.len() - stamps.len();
-            self.warnings.push(format!(
-                "{missing} of {} records have nothing at '{path}'",
-                records.len()
-            ));
         }
-        let offset = i64::from(spec.offset().seconds()) * 1_000_000;
-        let is_midnight = |stamp: &i64| (stamp + offset) % 86_400_000_000 == 0;
-        if stamps.len() > 1 && stamps.iter().all(is_midnight) && spec.stamp_format.unit().as_secs() < 86_400 {
-            self.warnings.push(format!(
-                "'{path}' is midnight in every record: if the system keeps no time of day, write stamp_format = \"date\" or granularity_ms = 86400000"
-            ));
-        }
+        self.warnings.extend(connector.odd_stamps(spec, records));
+        let stamps = records.iter().filter_map(|record| record.stamp);
         if let Some(since) = since
             && spec.is_incremental()
         {
             let unit = connector.capabilities(entity).cursor_granularity.as_micros() as i64;
-            let early = stamps.iter().filter(|stamp| **stamp + unit < since.0).count();
+            let early = stamps.filter(|stamp| stamp.0 + unit < since.0).count();
             if early > 0 {
                 self.warnings.push(format!(
                     "{early} of {} records were changed before that moment: the system ignores the filter, or reads the moment in another form or zone",
@@ -366,73 +348,4 @@ fn is_sent(fields: &Fields, name: &str) -> bool {
     fields
         .keys()
         .any(|path| path == name || path.split('.').next() == Some(name))
-}
-
-impl From<NativeRecord> for Shown {
-    fn from(record: NativeRecord) -> Shown {
-        let moment = |stamp: Option<seamless_core::Stamp>| stamp.map(|stamp| Timestamp(stamp.0).to_string());
-        Shown {
-            id: record.id.0,
-            modified: moment(record.stamp),
-            created: moment(record.created),
-            version: record.version,
-            fields: record
-                .fields
-                .iter()
-                .map(|(name, value)| (name.clone(), value.to_json()))
-                .collect(),
-        }
-    }
-}
-
-impl fmt::Display for Trial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for step in &self.steps {
-            match step {
-                Step::Exchange {
-                    request,
-                    headers,
-                    body,
-                    status,
-                    answer_headers,
-                    answer,
-                } => {
-                    writeln!(f, "→ {request}")?;
-                    headers.iter().try_for_each(|line| writeln!(f, "    {line}"))?;
-                    body.iter().try_for_each(|body| indented(f, body))?;
-                    writeln!(f, "← {status}")?;
-                    answer_headers
-                        .iter()
-                        .try_for_each(|line| writeln!(f, "    {line}"))?;
-                    indented(f, answer)?;
-                }
-                Step::Told(text) => writeln!(f, "  {text}")?,
-            }
-        }
-        for record in &self.records {
-            let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".into());
-            writeln!(
-                f,
-                "record {}  modified {}  created {}  version {}",
-                record.id,
-                or_none(&record.modified),
-                or_none(&record.created),
-                or_none(&record.version)
-            )?;
-            for (name, value) in &record.fields {
-                writeln!(f, "    {name} = {value}")?;
-            }
-        }
-        for warning in &self.warnings {
-            writeln!(f, "! {warning}")?;
-        }
-        match &self.failed {
-            Some(failed) => writeln!(f, "✗ {failed}"),
-            None => writeln!(f, "✓ done"),
-        }
-    }
-}
-
-fn indented(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    text.lines().try_for_each(|line| writeln!(f, "    {line}"))
 }

@@ -1,6 +1,7 @@
 //! Lists that are more than one request: further lists, lists of changes, ends that the server tells.
 
 use crate::support::{Reply, Seen, Server, ids, ok, open, status};
+use seamless_core::{Effect, ErrorKind};
 use serde_json::{Value as Json, json};
 
 fn manifest(lists: &str) -> String {
@@ -160,4 +161,54 @@ async fn a_scan_finds_what_the_server_cannot_search() {
     .await;
     let error = short.find("name", &["x"]).await.unwrap_err();
     assert!(error.message().contains("raise find.rows_max"), "{error}");
+}
+
+#[tokio::test]
+async fn a_system_behind_a_proxy_may_call_itself_something_else() {
+    for (setting, is_read) in [("", false), (", ignore_host = true", true)] {
+        let server = Server::start(|seen| match seen.param("from") {
+            None => ok(json!({ "data": rows(1..3), "next": "http://internal:8080/accounts?from=3" })),
+            Some(_) => ok(json!({ "data": rows(3..5), "next": null })),
+        })
+        .await;
+        let text = manifest(&format!(
+            "list = {{ path = '/accounts', items = 'data', page = {{ kind = 'next_url', next = 'next'{setting} }} }}"
+        ));
+        let read = open(&text, &server).await.list_all(None, 100).await;
+        match read {
+            Ok(records) => assert_eq!((is_read, ids(&records).len()), (true, 4)),
+            Err(error) => assert!(
+                !is_read && error.message().contains("not the configured origin"),
+                "{error}"
+            ),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_throttled_read_is_made_again_and_a_throttled_write_is_not() {
+    let mut calls = 0;
+    let server = Server::start(move |seen| {
+        calls += 1;
+        match seen.method.as_str() {
+            "GET" if calls < 3 => status(429, json!({})),
+            "GET" => ok(json!(rows(1..3))),
+            _ => status(429, json!({})).with("retry-after", "7"),
+        }
+    })
+    .await;
+    let text = manifest("list = { path = '/accounts' }\ncreate = { path = '/accounts' }");
+    let rig = open(&text, &server).await;
+    assert_eq!(rig.list_all(None, 100).await.unwrap().len(), 2);
+    let error = rig.create(&[("name", "a".into())]).await.unwrap_err();
+    assert_eq!(
+        (error.kind, error.effect),
+        (ErrorKind::RateLimited, Effect::NotApplied)
+    );
+    let posts = server
+        .lines()
+        .iter()
+        .filter(|line| line.starts_with("POST"))
+        .count();
+    assert_eq!(posts, 1);
 }

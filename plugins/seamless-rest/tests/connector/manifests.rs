@@ -468,6 +468,20 @@ fn every_mistake_names_file_line_key_and_a_way_out() {
             "need a [webhook] table",
         ),
         (
+            "modified = 'updated_at'",
+            "modified = 'updated_at'\nstamp_zone = 'Europe/Berln'",
+            13,
+            "entities.accounts.stamp_zone",
+            "write its name like Europe/Berlin",
+        ),
+        (
+            "kind = 'bearer'",
+            "kind = 'bearer'\nmethod = 'GET'",
+            7,
+            "auth.method",
+            "only goes with kind = \"login\"",
+        ),
+        (
             "[errors]\n",
             "[webhook]\nheader = 'X'\n[errors]\n",
             9,
@@ -646,4 +660,37 @@ fn the_reference_explains_every_key() {
         missing.is_empty(),
         "docs/rest-manifest.md does not explain {missing:?}"
     );
+}
+
+#[test]
+fn the_examples_in_the_documents_read() {
+    let documents = [
+        (
+            "rest-manifest.md",
+            include_str!("../../../../docs/rest-manifest.md"),
+        ),
+        (
+            "connect-your-system.md",
+            include_str!("../../../../docs/connect-your-system.md"),
+        ),
+        ("README.md", include_str!("../../README.md")),
+    ];
+    let mut whole = 0;
+    for (name, document) in documents {
+        let blocks = document
+            .split("```toml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next());
+        for block in blocks {
+            if block.starts_with("manifest = 1") {
+                Manifest::parse(block, name).unwrap_or_else(|error| panic!("{error}\n{block}"));
+                whole += 1;
+            } else {
+                block
+                    .parse::<toml::Table>()
+                    .unwrap_or_else(|error| panic!("{name}: {error}\n{block}"));
+            }
+        }
+    }
+    assert_eq!(whole, 3);
 }

@@ -2,7 +2,7 @@
 //! any shape, XML.
 
 use crate::support::{Reply, Server, empty, held, ids, ok, open, status};
-use seamless_core::{Effect, ErrorKind, Lookup, Value, WriteAction, lookup};
+use seamless_core::{Effect, ErrorKind, Lookup, Timestamp, Value, WriteAction, lookup};
 use serde_json::{Value as Json, json};
 
 fn manifest(entity: &str) -> String {
@@ -20,7 +20,7 @@ fn text(record: &seamless_core::NativeRecord, path: &str) -> Option<String> {
 async fn json_api_records_are_lifted_and_written_in_their_envelope() {
     let server = Server::start(|seen| match (seen.method.as_str(), seen.path.as_str()) {
         ("GET", "/accounts") => ok(json!([
-            { "type": "accounts", "id": "5", "attributes": { "name": "Acme", "id": "not this one" } },
+            { "type": "accounts", "id": "5", "attributes": { "name": "Acme", "id": "not this one", "type": "customer" } },
         ])),
         ("POST", _) => status(201, json!({ "data": { "type": "accounts", "id": "9" } })),
         _ => empty(204),
@@ -34,6 +34,11 @@ async fn json_api_records_are_lifted_and_written_in_their_envelope() {
     assert_eq!(
         (ids(&records), text(&records[0], "name")),
         (vec!["5".to_owned()], Some("Acme".into()))
+    );
+    assert_eq!(
+        text(&records[0], "type").as_deref(),
+        Some("customer"),
+        "the envelope's own type gives way"
     );
     let created = rig.create(&[("name", "New".into())]).await.unwrap();
     assert_eq!(created.id.as_str(), "9");
@@ -434,4 +439,36 @@ async fn searches_are_made_by_template_where_placeholders_do_not_reach() {
         value: "x".into(),
     }];
     assert!(rig.source.find("accounts", &lookups).await.is_ok());
+}
+
+#[tokio::test]
+async fn nothing_and_moments_are_written_in_the_systems_own_words() {
+    let server = Server::start(|seen| match seen.method.as_str() {
+        "GET" => ok(json!([{ "id": 1, "due": 1_795_428_900, "begins": "23.11.2026 11:15", "ends": null }])),
+        _ => status(201, json!({ "id": 2 })),
+    })
+    .await;
+    let entity = "null_as = ''\nstamp_zone = 'Europe/Berlin'\nfields.due.format = 'epoch_secs'\n\
+        fields.begins.format = '%d.%m.%Y %H:%M'\nfields.ends.format = 'date'\ncreate = { path = '/accounts' }";
+    let rig = open(&manifest(entity), &server).await;
+    let record = rig.list_all(None, 10).await.unwrap().remove(0);
+    for path in ["due", "begins"] {
+        assert_eq!(
+            text(&record, path).as_deref(),
+            Some("2026-11-23T10:15:00.000Z"),
+            "{path}"
+        );
+    }
+    assert_eq!(text(&record, "ends"), None);
+    let moment = Timestamp::parse("2026-07-01T10:15:00Z").unwrap();
+    rig.create(&[
+        ("due", Value::Time(moment)),
+        ("begins", "2026-07-01T10:15:00Z".into()),
+        ("ends", Value::Null),
+        ("name", "2026-07-01T10:15:00Z".into()),
+    ])
+    .await
+    .unwrap();
+    let expected = json!({ "due": 1_782_900_900, "begins": "01.07.2026 12:15", "ends": "", "name": "2026-07-01T10:15:00Z" });
+    assert_eq!(server.last().json(), expected);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::support::{Server, TestClock, empty, ok, status, to_fields};
+use crate::support::{Server, TestClock, empty, ok, open, status, to_fields};
 use seamless_core::{OpenContext, Secret, Shared, Timestamp};
 use seamless_rest::{Operation, Trial, draft, try_operation};
 use serde_json::{Value as Json, json};
@@ -209,4 +209,48 @@ fn a_description_becomes_a_draft_that_reads() {
             "{text}"
         );
     }
+}
+
+#[tokio::test]
+async fn check_is_told_of_ignored_filters_and_lost_times_of_day() {
+    let text = MANIFEST.replace("kind = 'api_key'\nquery = 'key'", "kind = 'none'")
+        + "map.account = { xref = 'ours', fields = { name = 'name' } }\n";
+    let careless = Server::start(|_| ok(json!({ "data": (1..40).map(row).collect::<Vec<_>>() }))).await;
+    let entities = ["accounts".to_owned(), "others".to_owned()];
+    let told = open(&text, &careless)
+        .await
+        .source
+        .examine(&entities)
+        .await
+        .unwrap();
+    let told: Vec<(bool, &str)> = told
+        .iter()
+        .map(|remark| (remark.wrong, remark.sentence.as_str()))
+        .collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(
+        told[0].0 && told[0].1.contains("midnight in every record"),
+        "{told:?}"
+    );
+    assert!(!told[1].0 && told[1].1.contains("'since' is ignored"), "{told:?}");
+    assert!(
+        told[2].0 && told[2].1.contains("seems to ignore the filter by 'ours'"),
+        "{told:?}"
+    );
+    let careful = Server::start(|seen| {
+        let is_plain = seen.param("since").is_none() && seen.param("ours").is_none();
+        let mut row = row(1);
+        row["at"] = "2026-11-23T10:00:00Z".into();
+        ok(json!({ "data": if is_plain { vec![row] } else { Vec::new() } }))
+    })
+    .await;
+    assert_eq!(
+        open(&text, &careful)
+            .await
+            .source
+            .examine(&entities)
+            .await
+            .unwrap(),
+        []
+    );
 }

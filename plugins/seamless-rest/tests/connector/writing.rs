@@ -306,6 +306,20 @@ async fn deletes_hard_and_soft() {
         ("PATCH /accounts/7", json!({ "archived": true }))
     );
 
+    // What the call names beside the id is read first (CouchDB's revision).
+    let server = Server::start(|seen| match seen.method.as_str() {
+        "GET" => ok(json!({ "id": 7, "rev": "3-x" })),
+        _ => ok(json!({})),
+    })
+    .await;
+    let revised = "delete = { path = '/accounts/{id}', query = { rev = '{rev}' } }";
+    open(&manifest(revised), &server)
+        .await
+        .write(delete("7"))
+        .await
+        .unwrap();
+    assert_eq!(server.lines(), ["GET /accounts/7", "DELETE /accounts/7?rev=3-x"]);
+
     let server = Server::start(|_| empty(204)).await;
     let error = open(MANIFEST, &server)
         .await

@@ -442,7 +442,7 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
             RuleOutcome::NoMatch => {}
             RuleOutcome::SuspectedDuplicate(id) => {
                 let sentence = format!(
-                    "{id} there is the same by {} and name, but belongs to another record; merge the two here, or tell them apart",
+                    "{id} there is the same by {} and name, but belongs to another record; merge the two here, tell them apart, or decide with `seamless review`",
                     rule.name
                 );
                 let key = RecordKey::new(&item.sync.id, item.other(), &id);
@@ -459,15 +459,15 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
                 let own = free(&twins, item.side());
                 let sentence = match (candidates.len(), own.len()) {
                     (0, here) => format!(
-                        "{here} other record(s) here have the same {}; tell them apart or merge them",
+                        "{here} other record(s) here have the same {}; tell them apart, merge them, or decide with `seamless review`",
                         rule.name
                     ),
                     (there, 0) => format!(
-                        "{there} records there have its {}; tell them apart, merge them, or write this record's id into the right one's cross-reference field",
+                        "{there} records there have its {}; tell them apart, merge them, or decide with `seamless review`",
                         rule.name
                     ),
                     (there, here) => format!(
-                        "{there} record(s) there and {here} other(s) here have its {}, and nothing says which belong together; tell them apart or merge them",
+                        "{there} record(s) there and {here} other(s) here have its {}, and nothing says which belong together; tell them apart, merge them, or decide with `seamless review`",
                         rule.name
                     ),
                 };

@@ -289,6 +289,10 @@ impl Rehearsal {
     async fn plan(&self, undecided: Vec<RecordKey>) -> Result<Plan> {
         let mut plan = Plan::new(&*self.engine.clock);
         plan.undecided = undecided;
+        for (name, system) in &self.engine.systems {
+            plan.budgets
+                .extend(system.source.usage().map(|usage| (name.clone(), usage)));
+        }
         plan.items = last_words(std::mem::take(&mut *self.script.lines()));
         self.name_the_born(&mut plan).await?;
         for sync in self.engine.syncs.values() {

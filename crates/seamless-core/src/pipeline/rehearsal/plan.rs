@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::systems::Calls;
-use crate::contract::{Clock, Side};
+use crate::contract::{Clock, Side, Usage};
 use crate::pipeline::ledger::Reason;
 use crate::pipeline::merge::{Conflict, FieldWrite, Why};
 use crate::pipeline::state::RecordKey;
@@ -25,6 +25,9 @@ pub struct Plan {
     pub calls: BTreeMap<SystemId, Calls>,
     /// First-merge overwrites, by sync (R4).
     pub first_merge_overwrites: BTreeMap<SyncId, u64>,
+    /// How the call budgets stood when it was made, of the systems that have one.
+    #[serde(default)]
+    pub budgets: BTreeMap<SystemId, Usage>,
     /// Records about which nothing can be said: a call about them is still under way.
     pub undecided: Vec<RecordKey>,
 }
@@ -112,6 +115,7 @@ impl Plan {
             born: Vec::new(),
             calls: BTreeMap::new(),
             first_merge_overwrites: BTreeMap::new(),
+            budgets: BTreeMap::new(),
             undecided: Vec::new(),
         }
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capability::Capabilities;
 use crate::contract::{
-    Clock, EntityInfo, ListRequest, Lookup, Page, Reader, Source, Target, Write, WriteAction, Written,
+    Clock, EntityInfo, ListRequest, Lookup, Page, Reader, Source, Target, Usage, Write, WriteAction, Written,
 };
 use crate::error::Result;
 use crate::pipeline::engine::System;
@@ -98,6 +98,10 @@ impl Reader for Rehearsed {
 
     async fn describe(&self, entity: &str) -> Result<EntityInfo> {
         self.inner.target.describe(entity).await
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.inner.target.usage()
     }
 
     async fn fetch(&self, entity: &str, ids: &[RecordId]) -> Result<Vec<NativeRecord>> {
