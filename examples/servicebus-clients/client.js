@@ -224,7 +224,6 @@ const cases = {
     assert.deepEqual(blue.filter.applicationProperties, { colour: "blue" });
     await manager.deleteRule("blue too");
     await manager.deleteRule("by label");
-    await manager.close();
   },
 
   async whatIsNotThere(client) {

@@ -48,7 +48,7 @@ fn allowed(name: &str) -> (Vec<&'static str>, Vec<&'static str>) {
         "seamless-sandbox" | "seamless-emulator" => (vec![], vec![]),
         // The host opens the embedded store by itself; connectors are registered by whoever links it.
         "seamless-host" => (
-            vec!["seamless-core", "seamless-sqlite"],
+            vec!["seamless-core", "seamless-servicebus", "seamless-sqlite"],
             vec!["seamless-testkit", "seamless-sandbox"],
         ),
         "seamless-autotask" | "seamless-rest" => (
@@ -61,6 +61,7 @@ fn allowed(name: &str) -> (Vec<&'static str>, Vec<&'static str>) {
                 "seamless-core",
                 "seamless-http",
                 "seamless-sqlite",
+                "seamless-emulator",
                 "seamless-sandbox",
                 "seamless-host",
                 "seamless-autotask",

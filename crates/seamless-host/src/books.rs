@@ -11,6 +11,7 @@ use seamless_core::{
     Bus, Clock, Error, ErrorKind, KeyProvider, Keyset, Random, Result, Row, RowKey, Scan, StateStore, SyncId,
     SystemId, Table,
 };
+use seamless_servicebus::ServiceBus;
 use seamless_sqlite::Sqlite;
 
 use crate::build::SyncPlan;
@@ -74,11 +75,15 @@ impl Books {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let sqlite = open_folder(&config.data_dir, &named, &clock).await?;
         let random: Arc<dyn Random> = Arc::new(OsRandom);
+        let bus: Arc<dyn Bus> = match config.service_bus()? {
+            Some(settings) => Arc::new(ServiceBus::new(settings, clock.clone())),
+            None => sqlite.bus(),
+        };
         Ok(Books {
             config: config.clone(),
             plans,
             store: sqlite.store(),
-            bus: sqlite.bus(),
+            bus,
             clock,
             seal: RowSeal::new(keys.clone(), random, identity),
             keys,

@@ -1,6 +1,6 @@
 //! [`Bus`] on a topic.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -256,10 +256,13 @@ impl Bus for ServiceBus {
             return Ok(());
         }
         let connection = self.shared.connection().await?;
-        for message in &messages {
+        let subscriptions: BTreeSet<&str> = messages
+            .iter()
+            .map(|message| message.subscription.as_str())
+            .collect();
+        for subscription in subscriptions {
             // A topic takes messages that no subscription wants, and forgets them.
-            let path = self.shared.path(&message.subscription);
-            let exists = connection.management(&path).await;
+            let exists = connection.management(&self.shared.path(subscription)).await;
             connection.watched(exists)?;
         }
         let parcels = messages.into_iter().map(|message| Parcel {

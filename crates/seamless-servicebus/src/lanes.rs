@@ -19,14 +19,14 @@ use serde_amqp::primitives::Symbol;
 
 use crate::bus::Shared;
 use crate::connection::Connection;
-use crate::failure::{broken, condition, needs_new_connection, of_receive, of_receiver_attach, timed_out};
+use crate::failure::{broken, condition, of_receive, of_receiver_attach, timed_out};
 use crate::message::received;
 use crate::requests::{ANSWER_WAIT, Requests, map};
 
 const SESSION_FILTER: &str = "com.microsoft:session-filter";
 /// Lanes taken in one round: many lanes at once, and many messages of each.
 const ROUND: usize = 16;
-/// How long the first message of a lane may take: a lane is offered only when it has one.
+/// How long the first message of a lane may take.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 
 /// A session of AMQP with what a consumer has attached in it. It is given up as a whole.
@@ -46,6 +46,8 @@ struct Lane {
     /// When its lock ends, on our clock, unless it is renewed.
     until: Duration,
     outstanding: BTreeMap<u64, Outstanding>,
+    /// Whether a message has come since it was accepted: it is offered only when it has one.
+    served: bool,
 }
 
 /// A message that has been handed out and not settled.
@@ -85,24 +87,23 @@ impl Lanes {
     /// Takes up to `max` messages that are there now.
     pub(crate) async fn take(&mut self, shared: &Shared, max: usize) -> Result<Vec<Delivery>> {
         self.busy = true;
-        let mut taken = Vec::new();
         self.drop_expired(shared).await;
         self.connection.authorise(&self.path).await?;
-        loop {
-            let mut more = true;
-            let mut fresh = Vec::new();
-            // What is held may have more; then others, as long as there is one with messages.
+        // What is held may have more; then others, as long as there is one with messages.
+        let held: Vec<String> = self.held.keys().cloned().collect();
+        let mut taken = self.collect(shared, max, &held).await?;
+        while taken.len() < max {
             let room = max - taken.len();
-            while more && fresh.len() < ROUND.min(room.saturating_sub(self.held.len())) {
+            let mut fresh = Vec::new();
+            while fresh.len() < ROUND.min(room) {
                 match self.accept(shared, Duration::ZERO).await? {
                     Some(lane) => fresh.push(lane),
-                    None => more = false,
+                    None => break,
                 }
             }
             let got = self.collect(shared, room, &fresh).await?;
-            let nothing = got.is_empty();
             taken.extend(got);
-            if taken.len() >= max || !more || nothing {
+            if fresh.len() < ROUND.min(room) {
                 break;
             }
         }
@@ -162,6 +163,7 @@ impl Lanes {
             receiver,
             until: before.saturating_add(shared.settings.lock_duration),
             outstanding: BTreeMap::new(),
+            served: false,
         };
         self.held.insert(id.clone(), lane);
         Ok(Some(id))
@@ -179,24 +181,25 @@ impl Lanes {
             .call("com.microsoft:peek-message", Vec::new(), nothing)
             .await;
         match peeked {
-            Err(error) if needs_new_connection(&error) => Err(error),
+            // An answer, even a refusal, is all that is wanted.
+            Err(error) if error.context("status").is_none() => Err(error),
             _ => Ok(()),
         }
     }
 
-    /// Asks every lane for messages, and takes what has come.
-    async fn collect(&mut self, shared: &Shared, room: usize, fresh: &[String]) -> Result<Vec<Delivery>> {
-        if self.held.is_empty() || room == 0 {
+    /// Asks lanes for messages, and takes what has come.
+    async fn collect(&mut self, shared: &Shared, room: usize, ids: &[String]) -> Result<Vec<Delivery>> {
+        if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let each = (room / self.held.len()).max(1);
+        let each = (room / ids.len()).max(1);
         let mut left = room;
         let mut asked = Vec::new();
-        for (id, lane) in &mut self.held {
+        for id in ids {
             let credit = each.min(left);
-            if credit == 0 {
-                break;
-            }
+            let Some(lane) = self.held.get_mut(id).filter(|_| credit > 0) else {
+                continue;
+            };
             left -= credit;
             let credit = u32::try_from(credit).unwrap_or(u32::MAX);
             let outcome = lane.receiver.set_credit(credit).await;
@@ -212,13 +215,12 @@ impl Lanes {
             let Some(lane) = self.held.get_mut(&id) else {
                 continue;
             };
-            let mut first = fresh.contains(&id);
             while taken.len() < room {
                 let next = lane.receiver.recv::<Body<Value>>().now_or_never();
                 let next = match next {
                     Some(next) => next,
                     // A broker that is not in a hurry.
-                    None if first => {
+                    None if !lane.served => {
                         match tokio::time::timeout(FIRST_WAIT, lane.receiver.recv::<Body<Value>>()).await {
                             Ok(next) => next,
                             Err(_) => break,
@@ -226,7 +228,7 @@ impl Lanes {
                     }
                     None => break,
                 };
-                first = false;
+                lane.served = true;
                 match next {
                     Ok(arrived) => {
                         taken.push(hand_out(&id, lane, arrived, shared.next_lock()));

@@ -170,6 +170,7 @@ pub(crate) enum Verb {
     New(New),
     Demo(crate::demo::DemoArgs),
     Sandbox(crate::sandbox_cmd::SandboxArgs),
+    Emulator(crate::emulator_cmd::EmulatorArgs),
 }
 
 /// What only Autotask has.

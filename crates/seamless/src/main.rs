@@ -2,6 +2,7 @@
 
 mod cli;
 mod demo;
+mod emulator_cmd;
 mod exit;
 mod logging;
 mod output;

@@ -107,7 +107,8 @@ fn read_faults(file: &Path) -> anyhow::Result<Faults> {
     serde_json::from_str(&text).with_context(|| format!("the faults in {shown} are not understood"))
 }
 
-async fn stop_signal(stdin_too: bool) -> anyhow::Result<()> {
+/// Waits until the program is asked to end.
+pub(crate) async fn stop_signal(stdin_too: bool) -> anyhow::Result<()> {
     let (closed, stdin_closed) = tokio::sync::oneshot::channel();
     if stdin_too {
         std::thread::spawn(move || {

@@ -28,14 +28,10 @@ impl Connector {
                 limit: SAMPLE,
             };
             let records = self.list(&request).await?.records;
-            remarks.extend(
-                self.odd_stamps(entity, &records)
-                    .into_iter()
-                    .map(|sentence| Remark {
-                        wrong: true,
-                        sentence: format!("{name}: {sentence}"),
-                    }),
-            );
+            remarks.extend(self.odd_stamps(entity, &records).into_iter().map(|odd| Remark {
+                sentence: format!("{name}: {}", odd.sentence),
+                ..odd
+            }));
             if entity.is_incremental() && !records.is_empty() {
                 request.since = Some(Stamp::from(self.now().plus(DAY + DAY)));
                 if !self.list(&request).await?.records.is_empty() {
@@ -54,7 +50,7 @@ impl Connector {
     }
 
     /// What is odd about stamps of records; they decide what a poll sees.
-    pub(crate) fn odd_stamps(&self, entity: &Entity, records: &[NativeRecord]) -> Vec<String> {
+    pub(crate) fn odd_stamps(&self, entity: &Entity, records: &[NativeRecord]) -> Vec<Remark> {
         let Some(path) = &entity.modified else {
             return Vec::new();
         };
@@ -66,10 +62,11 @@ impl Connector {
             .collect();
         if stamps.len() < records.len() {
             let missing = records.len() - stamps.len();
-            odd.push(format!(
-                "{missing} of {} records have nothing at '{path}'",
-                records.len()
-            ));
+            odd.push(Remark {
+                // A few are a nuisance of that system's; with none at all the path is wrong.
+                wrong: stamps.is_empty(),
+                sentence: format!("{missing} of {} records have nothing at '{path}'", records.len()),
+            });
         }
         let zone = entity.zone();
         let is_midnight = |stamp: &i64| {
@@ -78,9 +75,13 @@ impl Connector {
         };
         let said = self.granularity(entity);
         if stamps.len() > 1 && said < DAY && stamps.iter().all(is_midnight) {
-            odd.push(format!(
+            let sentence = format!(
                 "'{path}' is midnight in every record: if the system keeps no time of day, write stamp_format = \"date\" or granularity_ms = 86400000, else changes are missed"
-            ));
+            );
+            odd.push(Remark {
+                wrong: true,
+                sentence,
+            });
         }
         odd
     }

@@ -4,6 +4,8 @@ pub(crate) mod message;
 mod rules;
 mod settings;
 pub(crate) mod store;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,6 @@
 //! `tenant.toml`: read, checked, every mistake with its place.
 
+mod bus;
 mod entity;
 mod place;
 mod sync;
@@ -44,6 +45,7 @@ pub struct Config {
     pub(crate) syncs: BTreeMap<String, SyncTable>,
     pub(crate) run: RunTable,
     pub(crate) http: Option<HttpTable>,
+    bus: Option<bus::ServiceBusConfig>,
     pub(crate) timings: Timings,
     text: String,
 }
@@ -92,6 +94,8 @@ struct TenantFile {
     run: RunTable,
     /// The running host's own HTTP server. Without this table there is none.
     http: Option<HttpTable>,
+    /// Where messages wait between the systems. Without this table: in the data folder.
+    bus: Option<bus::BusTable>,
     /// Time limits of the protocol; the defaults are right for anything but tests.
     #[serde(default)]
     timings: TimingsTable,
@@ -148,6 +152,7 @@ impl Config {
             syncs: raw.syncs,
             run: raw.run,
             http: raw.http,
+            bus: None,
             timings: raw.timings.over(Timings::default()),
             text: text.to_owned(),
             dir,
@@ -164,6 +169,7 @@ impl Config {
             }
         }
         config.keys = config.key_source(raw.keys)?;
+        config.bus = raw.bus.map(|table| config.check_bus(table)).transpose()?;
         for (name, table) in raw.systems {
             let system = config.system(&name, table)?;
             config.systems.insert(name, system);

@@ -497,3 +497,34 @@ fn a_secret_in_a_wrong_place_is_not_repeated() {
         "{error}"
     );
 }
+
+#[test]
+fn a_bus_is_checked_and_its_secret_stays_where_it_is() {
+    let with = |table: &str| Config::parse(&format!("{GOOD}{table}"), Path::new("conf/tenant.toml"));
+    assert!(with("").unwrap().service_bus().unwrap().is_none());
+    let good = "[bus]\nkind = \"service-bus\"\nconnection = { env = \"NOT_SET_IN_ANY_TEST\" }\n";
+    let error = with(good).unwrap().service_bus().unwrap_err();
+    assert!(error.to_string().contains("NOT_SET_IN_ANY_TEST"), "{error}");
+    let cases = [
+        ("kind = \"service-bus\"", "kind = \"rabbit\"", "rabbit"),
+        (
+            "{ env = \"NOT_SET_IN_ANY_TEST\" }",
+            "\"Endpoint=sb://x;SharedAccessKey=k\"",
+            "must not stand in this file",
+        ),
+        ("kind =", "lock_secs = 1\nkind =", "lock_secs must be 5 to 300"),
+        (
+            "kind =",
+            "message_bytes_max = 1\nkind =",
+            "message_bytes_max must be",
+        ),
+        ("kind =", "topic = \"a b\"\nkind =", "a topic has"),
+    ];
+    for (right, wrong, expected) in cases {
+        let error = with(&good.replacen(right, wrong, 1)).unwrap_err().to_string();
+        assert!(
+            error.contains(expected) && !error.contains("SharedAccessKey=k"),
+            "{wrong}: {error}"
+        );
+    }
+}

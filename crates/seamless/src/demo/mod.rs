@@ -7,16 +7,21 @@ mod tell;
 pub(crate) mod tenant;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use seamless_host::{Config, Host, RunMode, RunOptions, RunSummary, Silent};
 
+use crate::emulator_cmd;
 use crate::exit::Exit;
 use crate::output::Output;
 use crate::plugins::plugins;
 use outcome::Outcome;
 use simulators::Simulators;
-use tenant::{Endpoints, write_tenant};
+use tenant::{Endpoints, use_service_bus, write_tenant};
+
+/// The demo's topic, where it uses one.
+const TOPIC: &str = "seamless-demo";
 
 /// Shows what this program does, on two simulated systems: nothing to configure, nothing of yours is touched.
 #[derive(Debug, clap::Args)]
@@ -36,6 +41,18 @@ pub(crate) struct DemoArgs {
     /// Keep configuration, keys and database in this new folder instead of a temporary one.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Where messages wait between the two systems: in the data folder, or on an emulated Azure Service Bus.
+    #[arg(long, value_enum, default_value = "embedded")]
+    bus: DemoBus,
+}
+
+/// Buses of the demo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum DemoBus {
+    /// The tenant's own database.
+    Embedded,
+    /// AMQP to an emulator in this process.
+    ServiceBus,
 }
 
 /// Plays the demo.
@@ -66,6 +83,15 @@ struct Stage<'a> {
 impl Stage<'_> {
     async fn play(&self) -> anyhow::Result<Exit> {
         let file = write_tenant(self.folder, &Endpoints::of(&self.simulators.config))?;
+        let emulator = match self.args.bus {
+            DemoBus::Embedded => None,
+            DemoBus::ServiceBus => {
+                let lock = Duration::from_secs(60);
+                let emulator = emulator_cmd::start(0, TOPIC, &["autotask", "crm"], lock).await?;
+                use_service_bus(&file, TOPIC, &emulator.connection_string())?;
+                Some(emulator)
+            }
+        };
         let host = Host::open(Config::load(&file)?, plugins()).await?;
         let mut runs = Vec::new();
 
@@ -96,6 +122,8 @@ impl Stage<'_> {
         if !self.args.once {
             self.watch(&host, &file).await?;
         }
+        // The emulator ends with this.
+        drop(emulator);
         Ok(outcome.exit())
     }
 

@@ -79,6 +79,22 @@ pub(crate) fn write_tenant(dir: &Path, endpoints: &Endpoints) -> anyhow::Result<
     Ok(file)
 }
 
+/// Lets a tenant's messages wait on a service bus.
+pub(crate) fn use_service_bus(file: &Path, topic: &str, connection: &str) -> anyhow::Result<()> {
+    let dir = file.parent().unwrap_or(Path::new(""));
+    private(&dir.join("secrets/service-bus"), connection)?;
+    let table = format!(
+        "\n[bus]\nkind = \"service-bus\"\nconnection = {{ file = \"secrets/service-bus\" }}\ntopic = \"{topic}\"\n"
+    );
+    let mut opened = OpenOptions::new()
+        .append(true)
+        .open(file)
+        .with_context(|| format!("cannot open {}", file.display()))?;
+    opened
+        .write_all(table.as_bytes())
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
 fn private(file: &Path, text: &str) -> anyhow::Result<()> {
     let written = OpenOptions::new()
         .write(true)

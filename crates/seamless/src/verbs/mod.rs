@@ -69,5 +69,6 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> anyhow::Result<Exit> {
         Verb::Rest(verb) => crate::rest_cmd::run(verb, output).await,
         Verb::Demo(args) => crate::demo::run(args, output).await,
         Verb::Sandbox(args) => crate::sandbox_cmd::run(args, output).await,
+        Verb::Emulator(args) => crate::emulator_cmd::run(args, output).await,
     }
 }

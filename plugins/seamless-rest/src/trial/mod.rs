@@ -312,7 +312,9 @@ impl Trial {
                 .push("the entity has no 'modified': every poll reads everything and compares it".to_owned());
             return Ok(());
         }
-        self.warnings.extend(connector.odd_stamps(spec, records));
+        let odd = connector.odd_stamps(spec, records);
+        self.warnings
+            .extend(odd.into_iter().map(|remark| remark.sentence));
         let stamps = records.iter().filter_map(|record| record.stamp);
         if let Some(since) = since
             && spec.is_incremental()
