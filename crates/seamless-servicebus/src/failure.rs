@@ -31,7 +31,7 @@ pub(crate) fn refused(what: &str, condition: &str, description: &str) -> Error {
         ),
         "amqp:not-found" => at(
             ErrorKind::NotFound,
-            "the topic or subscription does not exist; `seamless bus apply` makes it",
+            "the topic or subscription does not exist; make it as docs/service-bus.md says",
         ),
         "com.microsoft:entity-disabled" => {
             at(ErrorKind::Unavailable, "the topic or subscription is disabled").retry_later(Some(BUSY_WAIT))
@@ -39,7 +39,7 @@ pub(crate) fn refused(what: &str, condition: &str, description: &str) -> Error {
         "amqp:link:message-size-exceeded" => at(ErrorKind::Limit, "the message is too large for the entity"),
         "amqp:not-allowed" | "amqp:not-implemented" => at(
             ErrorKind::Config,
-            "the entity does not allow it; `seamless bus plan` shows how it differs from what is needed",
+            "the entity does not allow it; docs/service-bus.md says how it has to be set",
         ),
         _ => at(ErrorKind::Unavailable, "the broker could not do it")
             .retry_later(None)
