@@ -30,6 +30,8 @@ pub fn round(plan: Plan) -> Json {
     let world = World::new(Config {
         seed: plan.seed,
         records: plan.records,
+        crm_tickets: plan.records / 8,
+        crm_opportunities: plan.records / 16,
         hourly_limit: 1_000_000,
         faults: Faults {
             lost_answer,
