@@ -1,5 +1,6 @@
 //! What only a person can decide: shown side by side, decided at the command line.
 
+use seamless_sandbox::Config;
 use seamless_tests::{World, text};
 use serde_json::{Value as Json, json};
 
@@ -100,6 +101,49 @@ fn a_person_has_a_record_made_or_left_alone_and_parts_a_pair() {
             .all(|call| !call["fields"].to_string().contains("city")),
         "a pair that was parted is not kept in step: {touched:#?}"
     );
+}
+
+#[test]
+fn a_conflict_is_not_hidden_behind_fields_that_wait_for_something_else() {
+    let world = World::new(Config {
+        records: 30,
+        mess: false,
+        hourly_limit: 1_000_000,
+        ..Config::default()
+    });
+    world.configure(
+        "[syncs.opportunity]\n",
+        "[syncs.account.policy]\nwebsite = \"ask\"\n\n[syncs.opportunity]\n",
+    );
+    world.good_run();
+    // Rows are kept in the order of Autotask's ids: the first pair waits for a shorter postal code, the last one for a person.
+    let pairs = world.linked("autotask", "account");
+    let (first, last) = (&pairs[0], &pairs[pairs.len() - 1]);
+    let other = |pair: &Json| world.record("autotask", "account", &pair["id"])["counterpart"].clone();
+    world.edit(
+        "crm",
+        "account",
+        &other(first),
+        json!({ "zip": "123456789012345" }),
+    );
+    world.edit(
+        "crm",
+        "account",
+        &other(last),
+        json!({ "website": "https://crm.example" }),
+    );
+    world.edit(
+        "autotask",
+        "account",
+        &last["id"],
+        json!({ "webAddress": "https://autotask.example" }),
+    );
+    world.good_run();
+    let ended = world.seamless(&["review", "--records", "1", "--json"]);
+    let found = ended.json();
+    assert_eq!(found[0]["reason"], "conflict", "{found:#}");
+    assert_eq!(found[0]["asked"], json!(["website"]), "{found:#}");
+    assert_eq!(found[0]["record"], format!("autotask:{}", last["id"]));
 }
 
 #[test]

@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::claims::Claimant;
+use super::conflict::ASKED;
 use super::engine::Engine;
+use super::held::HeldFields;
 use super::ledger::{Entry, Reason};
 use super::spec::SyncSpec;
 use super::state::{
@@ -73,20 +75,16 @@ impl Engine {
             Ok(reviews.len() < max)
         })
         .await?;
-        for held in self.held(max).await? {
-            let asked = held
-                .fields
-                .into_iter()
-                .filter(|(_, why)| why == super::conflict::ASKED);
-            let asked: BTreeSet<String> = asked.map(|(name, _)| name).collect();
-            if !asked.is_empty() {
-                reviews.push(Review {
-                    asked,
-                    other: Some(held.other),
-                    record: held.record,
-                    parked: None,
-                });
-            }
+        let is_asked = |held: &HeldFields| held.fields.values().any(|why| why == ASKED);
+        let room = max.saturating_sub(reviews.len());
+        for held in self.held(None, room, is_asked).await? {
+            let asked = held.fields.into_iter().filter(|(_, why)| why == ASKED);
+            reviews.push(Review {
+                asked: asked.map(|(name, _)| name).collect(),
+                other: Some(held.other),
+                record: held.record,
+                parked: None,
+            });
         }
         reviews.truncate(max);
         Ok(reviews)

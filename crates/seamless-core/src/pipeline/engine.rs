@@ -8,7 +8,9 @@ use super::mistakes::Mistakes;
 use super::receipt::CommitReceipt;
 use super::spec::{SyncSpec, Timings};
 use super::state::Rows;
-use crate::contract::{Bus, Clock, Expect, Op, Random, RowKey, Side, Source, StateStore, Table, Target};
+use crate::contract::{
+    Bus, Clock, Expect, Op, Random, Row, RowKey, Scan, Side, Source, StateStore, Table, Target,
+};
 use crate::envelope::{Hasher, RowSeal, Sealer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mapping::Observed;
@@ -63,6 +65,33 @@ fn first_merge_row(sync: &SyncId) -> RowKey {
 }
 
 impl Engine {
+    /// Walks over the rows of a table; the visitor ends it with `false`.
+    pub(crate) async fn each_row(
+        &self,
+        table: Table,
+        mut visit: impl FnMut(RowKey, Row) -> Result<bool> + Send,
+    ) -> Result<()> {
+        let mut after = None;
+        loop {
+            let scan = Scan {
+                table,
+                prefix: String::new(),
+                after: after.take(),
+                limit: 500,
+            };
+            let rows = self.store.scan(&scan).await?;
+            let Some((last, _)) = rows.last() else {
+                return Ok(());
+            };
+            after = Some(last.clone());
+            for (key, row) in rows {
+                if !visit(RowKey::new(table, key), row)? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
     /// The same engine, for a person who has seen the first-merge overwrites (R4). Counts for itself.
     pub(crate) fn accepting(&self) -> Engine {
         let accepted = |sync: &Arc<SyncSpec>| {

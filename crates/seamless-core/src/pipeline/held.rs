@@ -5,38 +5,47 @@ use std::collections::BTreeMap;
 use super::conflict::ASKED;
 use super::engine::Engine;
 use super::state::{Hint, RecordKey, Rows, hint_row};
-use crate::contract::{Expect, Row, RowKey, Scan, Table};
+use crate::contract::{Expect, Table};
 use crate::error::Result;
 use crate::record::{RecordId, SyncId};
 
 /// A linked record with fields that wait alone.
-#[derive(Clone)]
-pub struct Held {
+pub(super) struct HeldFields {
     /// The record on the first side.
-    pub record: RecordKey,
+    pub(super) record: RecordKey,
     /// Its counterpart.
-    pub other: RecordId,
+    pub(super) other: RecordId,
     /// Field → why it waits.
-    pub fields: BTreeMap<String, String>,
+    pub(super) fields: BTreeMap<String, String>,
 }
 
 impl Engine {
-    /// Linked records with fields that wait alone, at most `max`.
-    pub async fn held(&self, max: usize) -> Result<Vec<Held>> {
+    /// Linked records with fields that wait alone, of one sync or of all, as far as they are wanted; at most `max`.
+    pub(super) async fn held(
+        &self,
+        sync: Option<&SyncId>,
+        max: usize,
+        wanted: impl Fn(&HeldFields) -> bool + Send,
+    ) -> Result<Vec<HeldFields>> {
         let mut records = Vec::new();
         self.each_row(Table::Held, |key, _| {
-            records.extend(self.record_of(&key.key));
-            Ok(records.len() < max)
+            let record = self.record_of(&key.key);
+            records.extend(record.filter(|record| sync.is_none_or(|sync| record.sync == *sync)));
+            Ok(true)
         })
         .await?;
-        let mut held = Vec::with_capacity(records.len());
+        let mut held = Vec::new();
         for record in records {
+            if held.len() >= max {
+                break;
+            }
             if let Some((link, pair, _)) = self.pair_of(&record).await? {
-                held.push(Held {
+                let found = HeldFields {
                     record,
                     other: link.other,
                     fields: pair.blocked,
-                });
+                };
+                held.extend(wanted(&found).then_some(found));
             }
         }
         Ok(held)
@@ -47,10 +56,8 @@ impl Engine {
     /// never at a start, because a run that follows a finished one has nothing to write.
     pub async fn look_again_at_held(&self, sync: &SyncId) -> Result<u64> {
         let mut count = 0;
-        for held in self.held(usize::MAX).await? {
-            if held.record.sync != *sync || held.fields.values().all(|why| why == ASKED) {
-                continue;
-            }
+        let curable = |held: &HeldFields| held.fields.values().any(|why| why != ASKED);
+        for held in self.held(Some(sync), usize::MAX, curable).await? {
             let other = RecordKey::new(sync, held.record.side.other(), &held.other);
             let mut ops = Vec::new();
             for record in [held.record, other] {
@@ -62,32 +69,5 @@ impl Engine {
             count += 1;
         }
         Ok(count)
-    }
-
-    /// Walks over the rows of a table; the visitor ends it with `false`.
-    pub(crate) async fn each_row(
-        &self,
-        table: Table,
-        mut visit: impl FnMut(RowKey, Row) -> Result<bool> + Send,
-    ) -> Result<()> {
-        let mut after = None;
-        loop {
-            let scan = Scan {
-                table,
-                prefix: String::new(),
-                after: after.take(),
-                limit: 500,
-            };
-            let rows = self.store.scan(&scan).await?;
-            let Some((last, _)) = rows.last() else {
-                return Ok(());
-            };
-            after = Some(last.clone());
-            for (key, row) in rows {
-                if !visit(RowKey::new(table, key), row)? {
-                    return Ok(());
-                }
-            }
-        }
     }
 }

@@ -31,7 +31,6 @@ pub use counters::{Count, Counters};
 pub use cursor::start_of;
 pub use decide::{Imported, Review};
 pub use engine::{Engine, System};
-pub use held::Held;
 pub use intake::{PollStep, Poller};
 pub use ledger::{Entry, EntryField, Reason};
 pub use matching::{Candidate, RuleOutcome, judge, key_of};

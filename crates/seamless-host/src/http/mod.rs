@@ -17,7 +17,6 @@ use axum::routing::{get, post};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use seamless_core::pipeline::Engine;
 use seamless_core::{Error, Result};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -114,9 +113,4 @@ async fn ready(State(books): State<Arc<Books>>) -> (StatusCode, String) {
         StatusCode::SERVICE_UNAVAILABLE,
         format!("in trouble: {}\n", names.join(", ")),
     )
-}
-
-/// Makes the desk where events arrive.
-pub(crate) fn desk(engine: &Arc<Engine>) -> Arc<Desk> {
-    Arc::new(Desk::new(engine.clone()))
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::worker::{Worker, read_all};
 use super::{Phase, Shift, order, panicked};
 use crate::books::Books;
-use crate::http::{self, Server};
+use crate::http::{Desk, Server};
 
 /// Rounds of reading and applying after which `run --once` ends although there is still news: people are at work, it would never end.
 const ROUNDS_MAX: usize = 50;
@@ -72,7 +72,7 @@ impl Fleet {
         );
         let mut server = JoinSet::new();
         if let Some(http) = &self.books.config.http {
-            let desk = http::desk(&self.engine);
+            let desk = Arc::new(Desk::new(self.engine.clone()));
             let serving = Server::bind(http.listen, self.books.clone(), desk.clone()).await?;
             server.spawn(serving.serve());
             workers.push(Worker::Events(desk));
