@@ -383,7 +383,16 @@ fn references_agree(
             .get(&RecordKey::new(&sync, side, &RecordId::from(id)))
             .cloned()
     };
-    match (id(a), id(b).or_else(|| named(world, reference, b))) {
+    let exists = |side: Side, id: &str| {
+        let mut there = world.records(side.index(), reference.entity.as_str());
+        there.any(|(number, _)| number.to_string() == id)
+    };
+    let (a, b) = (id(a), id(b).or_else(|| named(world, reference, b)));
+    if a.as_ref().is_some_and(|id| !exists(Side::A, id)) || b.as_ref().is_some_and(|id| !exists(Side::B, id))
+    {
+        return false;
+    }
+    match (a, b) {
         (None, None) => true,
         // A parent that is set aside leaves the reference out on the other side.
         (Some(a), None) => linked(Side::A, &a).is_none(),

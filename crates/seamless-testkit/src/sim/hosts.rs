@@ -17,12 +17,13 @@ use seamless_core::{Bus, BusLimits, KeyProvider, Keyset, Scan, Side, StateStore,
 use super::Outcome;
 use super::chaos::{ChaosBus, ChaosStore};
 use super::checks::{self, Violation};
+use super::connector::{Connector, capabilities};
 use super::executor::{Executor, Sim};
 use super::model::{Entity, entities};
 use super::plan::Plan;
 use super::reviewers;
 use super::rng::{Rng, SharedRng};
-use super::world::{Connector, STALE_READ_MAX, World, capabilities};
+use super::world::{STALE_READ_MAX, World};
 
 /// Longest run before a lack of rest counts as a failure, in steps after the faults stopped.
 const CALM_STEPS_MAX: u64 = 400_000;
@@ -205,7 +206,7 @@ impl Run {
             if self.at_rest() {
                 match &quiet_since {
                     Some((then, polls)) if *then == writes => {
-                        if self.polled_since(polls, 3) {
+                        if self.polled_since(polls, 2) {
                             break;
                         }
                     }
