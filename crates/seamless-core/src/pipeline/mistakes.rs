@@ -133,6 +133,10 @@ mistakes! {
     FirstMergeEmpties,
     /// A reference by another name is not looked up.
     NamedReferenceIgnored,
+    /// Nobody misses messages that a store from a backup believes to be under way.
+    LostMessagesForgotten,
+    /// An edit of a record about which a person was asked after a lost create has it made again.
+    SimilarForgotten,
 }
 
 /// The mistake that is planted, if any.

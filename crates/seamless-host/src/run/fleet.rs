@@ -124,7 +124,8 @@ impl Fleet {
                 ended.map_err(panicked)??;
             }
             // Looked at again now that nobody is at work: a step under way may have left something.
-            if self.shift.stopped() || self.nothing_left().await? {
+            let nothing_left = self.nothing_left().await? && self.engine.look_for_lost_messages().await? == 0;
+            if self.shift.stopped() || nothing_left {
                 return Ok(());
             }
         }

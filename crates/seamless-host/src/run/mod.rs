@@ -268,6 +268,7 @@ impl Host {
             let names: Vec<&str> = changed.iter().map(SyncId::as_str).collect();
             tracing::info!(syncs = %names.join(", "), "a mapping has changed: all records are read once");
         }
+        engine.look_for_lost_messages().await?;
         // People may have told twins apart since, configured a default, or accepted the first merge.
         let mut reasons = Reason::MAY_BE_CURED.to_vec();
         reasons.extend(options.accept_first_merge.then_some(Reason::ParkedFirstMerge));

@@ -65,6 +65,7 @@ impl Worker {
             Worker::Events(desk) => Ok(if desk.clear().await? { Duration::ZERO } else { LOOK }),
             Worker::LookAgain(engine, interval) => {
                 engine.look_again(&Reason::MAY_BE_CURED).await?;
+                engine.look_for_lost_messages().await?;
                 for sync in engine.syncs.keys() {
                     engine.look_again_at_held(sync).await?;
                 }

@@ -296,7 +296,7 @@ fn pairs_agree(world: &World, parts: &Parts, links: &Links, plan: &Plan) -> Opti
             if let Some(problem) = one_way_broken(spec, field, name, b) {
                 return Some(Violation::new("R12", what(&problem)));
             }
-            if typed_over(spec, name, a, b) || defaulted(spec, name, a, b) {
+            if typed_over(world, spec, name, a, b) || defaulted(spec, name, a, b) {
                 continue;
             }
             if let Some(reference) = &field.reference {
@@ -305,7 +305,7 @@ fn pairs_agree(world: &World, parts: &Parts, links: &Links, plan: &Plan) -> Opti
                 }
                 continue;
             }
-            if field.direction.is_some() && value(a, name).is_empty() {
+            if field.direction.is_some() && (value(a, name).is_empty() || put_back_unseen(world, name, a)) {
                 // One way, and nothing to say.
                 continue;
             }
@@ -314,9 +314,10 @@ fn pairs_agree(world: &World, parts: &Parts, links: &Links, plan: &Plan) -> Opti
                 let differ = format!("'{}' and '{}' differ; {}", text(a), text(b), story(name, a, b));
                 return Some(Violation::new("I3", what(&differ)));
             }
-            let met_again = world
-                .apart
-                .contains(&(key.sync.clone(), key.id.clone(), other.clone()));
+            let met_again = world.forgotten.is_some()
+                || world
+                    .apart
+                    .contains(&(key.sync.clone(), key.id.clone(), other.clone()));
             if met_again || field.direction.is_some() || spec.direction != Direction::TwoWay {
                 continue;
             }
@@ -336,13 +337,24 @@ fn one_way_broken(spec: &SyncSpec, field: &FieldSpec, name: &str, b: &Record) ->
 }
 
 /// R12: what a person typed over on the far side of a one-way sync stays until the source changes the field.
-fn typed_over(spec: &SyncSpec, name: &str, a: &Record, b: &Record) -> bool {
+fn typed_over(world: &World, spec: &SyncSpec, name: &str, a: &Record, b: &Record) -> bool {
     fn newest_first<'a>(record: &'a Record, name: &str) -> impl Iterator<Item = &'a Change> {
         record
             .history
             .iter()
             .rev()
             .filter(move |change| change.field == name)
+    }
+    if spec.direction != Direction::BToA {
+        return false;
+    }
+    if world.forgotten.is_some()
+        && newest_first(b, name)
+            .skip(1)
+            .any(|change| change.value == value(b, name))
+    {
+        // To a store from a backup the source never changed, and what the engine wrote since looks like a person's.
+        return true;
     }
     let Some(typed) = newest_first(a, name).next().filter(|change| change.person) else {
         return false;
@@ -353,7 +365,7 @@ fn typed_over(spec: &SyncSpec, name: &str, a: &Record, b: &Record) -> bool {
     // A change that the source took back before anybody looked is none.
     let taken_back =
         newest_first(b, name).any(|change| change.at <= typed.at && change.value == value(b, name));
-    spec.direction == Direction::BToA && (!changed || taken_back)
+    !changed || taken_back
 }
 
 /// The first system holds what it was given because the second had nothing, and the second still has nothing.

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use seamless_core::envelope::{Hasher, Identity, RowSeal, Sealer};
 use seamless_core::mapping::SideMapping;
-use seamless_core::memory::{MemoryBus, MemoryStore};
+use seamless_core::memory::{MemoryBus, MemoryStore, Snapshot};
 use seamless_core::pipeline::{
     Applier, Direction, Engine, Entry, Mistakes, PlanItem, PollStep, Poller, Resolver, Rows, SideSpec,
-    SyncSpec, System as EngineSystem, Timings, WriteBacker,
+    SyncSpec, System as EngineSystem, Timings, Track, TrackState, WriteBacker,
 };
-use seamless_core::{Bus, BusLimits, KeyProvider, Keyset, Scan, Side, StateStore, SyncId, SystemId, Table};
+use seamless_core::{
+    Bus, BusLimits, KeyProvider, Keyset, RowKey, Scan, Side, StateStore, SyncId, SystemId, Table,
+};
 
 use super::Outcome;
 use super::chaos::{ChaosBus, ChaosStore};
@@ -46,6 +48,8 @@ pub(super) struct Run {
     bus: Arc<MemoryBus>,
     keys: Arc<Keyset>,
     polls: Arc<Mutex<Polls>>,
+    /// The store went back: if to nothing, the links are to be rebuilt before anybody starts.
+    rebuild: Arc<AtomicBool>,
     /// The mappings have been changed.
     remapped: Arc<AtomicBool>,
 }
@@ -73,6 +77,7 @@ pub(super) fn simulate(plan: Plan, mistakes: Mistakes, keep_trace: bool) -> Outc
         store: Arc::new(MemoryStore::new()),
         keys: Arc::new(keys),
         polls: Arc::new(Mutex::new(BTreeMap::new())),
+        rebuild: Arc::new(AtomicBool::new(false)),
         remapped: Arc::new(AtomicBool::new(false)),
         sim,
     };
@@ -136,6 +141,7 @@ impl Run {
         let mut restarts: Vec<(Duration, usize)> = Vec::new();
         let mut next_event = self.sim.now();
         let mut events = 0;
+        let mut backup = MemoryStore::new().snapshot();
         while events < self.plan.events && self.violation().is_none() {
             let now = self.sim.now();
             if now >= next_event {
@@ -150,6 +156,18 @@ impl Run {
                         if !restarts.iter().any(|(_, down)| *down == host) {
                             restarts.push((now, host));
                         }
+                    }
+                }
+                if let Some(disaster) = self.plan.disaster {
+                    if disaster.backup == Some(events) {
+                        backup = self.store.snapshot();
+                    }
+                    if disaster.at == events {
+                        for host in 0..self.plan.hosts {
+                            executor.kill(host);
+                        }
+                        let back = now + self.put_back(&backup);
+                        restarts = (0..self.plan.hosts).map(|host| (back, host)).collect();
                     }
                 }
                 if rng.per_mille(self.plan.crashes) {
@@ -190,6 +208,21 @@ impl Run {
         crashes
     }
 
+    /// The store goes back to the backup, or to nothing. Returns after how long somebody who knows the manual starts the hosts again: when calls
+    /// that nobody remembers have landed and can be found.
+    fn put_back(&self, backup: &Snapshot) -> Duration {
+        self.sim.note(|| "the store goes back".to_owned());
+        self.store.restore(backup);
+        self.rebuild.store(true, Ordering::Relaxed);
+        let now = self.sim.now();
+        let mut world = self.world();
+        world.forgotten = Some(now);
+        for intent in world.intents.iter_mut().filter(|intent| intent.to.is_none()) {
+            intent.to = Some(now);
+        }
+        self.plan.settle_after + self.plan.search_lag + Duration::from_millis(50)
+    }
+
     /// No more faults: everything must settle, be right, and stay so.
     fn come_to_rest(&self, executor: &mut Executor, _: &mut Rng) -> Option<Violation> {
         self.sim.state().calm = true;
@@ -227,7 +260,7 @@ impl Run {
     fn note_ledger(&self) {
         let seal = self.row_seal(0);
         for (key, row) in all_rows(&self.store, Table::Ledger) {
-            let key = seamless_core::RowKey::new(Table::Ledger, key);
+            let key = RowKey::new(Table::Ledger, key);
             let Ok(entry) = Rows::new(&seal).sealed::<Entry>(&key, &row) else {
                 continue;
             };
@@ -280,6 +313,14 @@ impl Run {
                     .collect();
                 what.push(format!("{count} {table:?} row(s) {keys:?}"));
             }
+        }
+        let under_way = |(key, row): &(String, seamless_core::Row)| {
+            let track = Rows::plain::<Track>(&RowKey::new(Table::Track, key.clone()), row);
+            track.is_ok_and(|track| track.state == TrackState::Confirmed)
+        };
+        let tracks = all_rows(&self.store, Table::Track);
+        if let Some((key, _)) = tracks.iter().find(|row| what.is_empty() && under_way(row)) {
+            what.push(format!("the message of {key} is under way"));
         }
         if !what.is_empty() {
             let claims: Vec<String> = all_rows(&self.store, Table::Claim)
@@ -406,7 +447,12 @@ impl Run {
         self.sim.note(|| format!("host {host} starts"));
         let mut opening = Executor::new(self.sim.clone());
         let (alone, opened) = (self.plan.hosts == 1, engine.clone());
+        let rebuild = self.rebuild.swap(false, Ordering::Relaxed);
         opening.spawn(0, async move {
+            // A host that finds a store which was never used refuses to work: `links rebuild`, until it says that it is done.
+            while rebuild && !matches!(opened.is_used().await, Ok(true)) {
+                drop(opened.rebuild_links().await);
+            }
             // The embedded store is exclusive: whoever held a claim is dead.
             if alone {
                 drop(opened.release_stale_claims().await);

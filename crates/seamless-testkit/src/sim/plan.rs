@@ -69,6 +69,17 @@ pub struct Plan {
     pub tickets: Option<Direction>,
     /// Opportunities are synchronised, too, and which way.
     pub opportunities: Option<Direction>,
+    /// What happens to the store.
+    pub disaster: Option<Disaster>,
+}
+
+/// The store goes back to what it was, while the systems and the bus stay as they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Disaster {
+    /// The event at which a backup is made; without one the state is lost, and the links are rebuilt.
+    pub backup: Option<u64>,
+    /// The event at which it happens.
+    pub at: u64,
 }
 
 impl Plan {
@@ -82,7 +93,7 @@ impl Plan {
         // Short runs find what happens soon, and many fit into the time of a long one.
         let events = [120, 120, 200, 300][(seed % 4) as usize];
         let write_faults = *rng.pick(&[0, 50, 250]).unwrap_or(&50);
-        Plan {
+        let mut plan = Plan {
             seed,
             hosts: if rng.per_mille(400) { 2 } else { 1 },
             appliers: rng.between(1, 2) as usize,
@@ -113,7 +124,15 @@ impl Plan {
             remapped_at: rng.per_mille(250).then(|| rng.between(30, events - 20)),
             tickets: further(&mut rng),
             opportunities: further(&mut rng),
+            disaster: None,
+        };
+        // What people took apart or cleared is known to the store only: nobody could tell after its loss.
+        if !plan.clear_xrefs && plan.unlinks == 0 && rng.per_mille(200) {
+            let at = rng.between(40, events - 10);
+            let backup = rng.per_mille(600).then(|| rng.between(1, at - 1));
+            plan.disaster = Some(Disaster { backup, at });
         }
+        plan
     }
 }
 

@@ -94,6 +94,9 @@ impl Reviewer {
                     drop(self.engine.look_again_at_held(sync).await);
                 }
             }
+            if self.plan.disaster.is_some() && self.rng.per_mille(200) {
+                drop(self.engine.look_for_lost_messages().await);
+            }
             let unlink = !calm && self.rng.per_mille(self.plan.unlinks);
             if unlink {
                 self.unlink().await;

@@ -23,6 +23,8 @@ pub(super) struct World {
     pub(super) next_edit: u64,
     /// When intents were open, by the store's own commits.
     pub(super) intents: Vec<OpenIntent>,
+    /// When the store went back to an earlier state: what nobody remembers is decided as at a first link.
+    pub(super) forgotten: Option<Duration>,
     /// Conflicts that a person decided.
     pub(super) answers: Vec<Answered>,
     /// Pairs that a person took apart once, by sync and both ids: when they meet again, first-merge rules decide on every field.
@@ -111,6 +113,7 @@ impl World {
             open_window: 0,
             next_edit: 0,
             intents: Vec::new(),
+            forgotten: None,
             answers: Vec::new(),
             apart: BTreeSet::new(),
         }

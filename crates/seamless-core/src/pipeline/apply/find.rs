@@ -406,7 +406,9 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
             return;
         }
     }
-    if let Some(parked) = taken.aside.get(&item.key) {
+    if let Some(parked) = taken.aside.get(&item.key)
+        && !engine.mistakes.has(Mistake::SimilarForgotten)
+    {
         // Another edit of it decides nothing (R8): neither a rule nor a create takes it from the person who was asked.
         let parked = parked.clone();
         item.park(engine, parked.reason, parked.sentence, parked.candidates);
