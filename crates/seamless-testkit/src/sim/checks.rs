@@ -348,12 +348,7 @@ fn typed_over(world: &World, spec: &SyncSpec, name: &str, a: &Record, b: &Record
     if spec.direction != Direction::BToA {
         return false;
     }
-    if world.forgotten.is_some()
-        && newest_first(b, name)
-            .skip(1)
-            .any(|change| change.value == value(b, name))
-    {
-        // To a store from a backup the source never changed, and what the engine wrote since looks like a person's.
+    if put_back_unseen(world, name, b) {
         return true;
     }
     let Some(typed) = newest_first(a, name).next().filter(|change| change.person) else {
@@ -371,6 +366,12 @@ fn typed_over(world: &World, spec: &SyncSpec, name: &str, a: &Record, b: &Record
 /// The first system holds what it was given because the second had nothing, and the second still has nothing.
 fn defaulted(spec: &SyncSpec, name: &str, a: &Record, b: &Record) -> bool {
     value(b, name).is_empty() && default_given(spec, name, a).is_some_and(|given| given == value(a, name))
+}
+
+/// To a store from a backup the source of a one-way field never changed, and what the engine wrote since looks like a person's.
+fn put_back_unseen(world: &World, name: &str, source: &Record) -> bool {
+    let held = source.history.iter().filter(|change| change.field == name);
+    world.forgotten.is_some() && held.filter(|change| change.value == value(source, name)).count() > 1
 }
 
 /// What the first system was given for a field that the second did not have. Nobody can tell a person who puts it back from one who never touched it.
