@@ -34,6 +34,8 @@ pub struct Poller {
     /// What the lease is called: polls and reconciliation have one each.
     lease_name: String,
     lease: Option<Held>,
+    /// The next polls only look what has come since the last one.
+    glances: bool,
 }
 
 /// What one step of a poll did.
@@ -88,6 +90,7 @@ impl Poller {
             routes,
             claimant: Claimant::new(engine),
             lease: None,
+            glances: false,
         };
         routes.into_iter().map(make).collect()
     }
@@ -100,6 +103,12 @@ impl Poller {
     /// The native entity it reads.
     pub fn entity(&self) -> &str {
         &self.entity
+    }
+
+    /// From now on, polls only look what has come since the last one: without the overlap behind the cursor, and without moving it, so that the next
+    /// poll reads whatever lands late. For who has just polled, and asks whether that was all.
+    pub fn glance(&mut self, glances: bool) {
+        self.glances = glances;
     }
 
     /// Reads and publishes one page. Cancel safe at every await: what was not confirmed is read again.
@@ -204,7 +213,15 @@ impl Poller {
             return Resume::default();
         };
         let capabilities = &sync.side(*side).capabilities;
-        let since = cursor.cursor.filter(|_| capabilities.incremental).map(|stamp| {
+        let reached = cursor.cursor.filter(|_| capabilities.incremental);
+        if self.glances && reached.is_some() {
+            return Resume {
+                since: reached.max(cursor.newest_seen),
+                glance: true,
+                ..Resume::default()
+            };
+        }
+        let since = reached.map(|stamp| {
             let overlap = if self.engine.mistakes.has(Mistake::NoOverlap) {
                 std::time::Duration::ZERO
             } else {
@@ -214,9 +231,7 @@ impl Poller {
         });
         Resume {
             since,
-            after: None,
-            start: None,
-            newest: None,
+            ..Resume::default()
         }
     }
 
@@ -378,6 +393,13 @@ fn next_cursor(
                 after: Some(token.clone()),
                 ..resume
             }),
+            ..cursor
+        };
+    }
+    if resume.glance {
+        return Cursor {
+            resume: None,
+            polls: cursor.polls + 1,
             ..cursor
         };
     }

@@ -41,6 +41,7 @@ pub use rebuild::Rebuilt;
 pub use receipt::{CommitReceipt, commit_with_receipt};
 pub use reconcile::{
     Conduct, Drift, DriftField, DriftKind, DriftThen, StandingDrift, Sweep, SweepPage, SweepStep,
+    reconciled_at,
 };
 pub use rehearsal::{
     Aside, Born, Calls, ItemOutcome, Outcomes, Plan, PlanItem, PlanStep, Rehearsal, open_plan, seal_plan,

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::engine::Engine;
 use super::intake::Poller;
 use super::state::{Link, RecordKey, Rows, expect_of};
-use crate::contract::{Expect, ListRequest, Op, PageToken, RowKey, Scan, Side, Table};
+use crate::contract::{Expect, ListRequest, Op, PageToken, RowKey, Scan, Side, StateStore, Table};
 use crate::error::{Error, Result};
 use crate::record::{RecordId, SyncId, SystemId};
 use crate::value::{Timestamp, Value};
@@ -346,12 +346,14 @@ fn pass_row(system: &SystemId, entity: &str) -> RowKey {
     RowKey::new(Table::Meta, format!("reconcile/{system}/{entity}"))
 }
 
-impl Engine {
-    /// When the last routine pass over a native entity came to its end.
-    pub async fn reconciled_at(&self, system: &SystemId, entity: &str) -> Result<Option<Timestamp>> {
-        let key = pass_row(system, entity);
-        let row = self.store.get(std::slice::from_ref(&key)).await?.remove(0);
-        let pass: Option<Pass> = row.map(|row| Rows::plain(&key, &row)).transpose()?;
-        Ok(pass.and_then(|pass| pass.finished))
-    }
+/// When the last routine pass over a native entity came to its end.
+pub async fn reconciled_at(
+    store: &dyn StateStore,
+    system: &SystemId,
+    entity: &str,
+) -> Result<Option<Timestamp>> {
+    let key = pass_row(system, entity);
+    let row = store.get(std::slice::from_ref(&key)).await?.remove(0);
+    let pass: Option<Pass> = row.map(|row| Rows::plain(&key, &row)).transpose()?;
+    Ok(pass.and_then(|pass| pass.finished.filter(|_| pass.begun > Timestamp::default())))
 }
