@@ -137,6 +137,20 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "MAX", num_args = 0..=1, default_missing_value = "50")]
         parked: Option<usize>,
     },
+    /// Compare every record with what was settled: changes that stamps do not show, edits on a side that only follows, cleared cross-references, records
+    /// that are gone. Prints values. Exit code 4 when something remains that is not as it was left.
+    Reconcile {
+        /// Only this sync.
+        #[arg(long)]
+        sync: Option<String>,
+        /// Act upon what is found, as a running host does by itself: missed changes are taken as edits, cross-references are written again, and edits against
+        /// the flow are treated as `on_drift` says.
+        #[arg(long)]
+        repair: bool,
+        /// Show at most this many records.
+        #[arg(long, value_name = "MAX", default_value_t = 100)]
+        records: usize,
+    },
     /// Show what is known of a record and every decision about it, values included.
     Explain {
         /// The entity or sync (`account`).

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use seamless_core::pipeline::Reason;
+use seamless_core::pipeline::{Engine, Reason};
 use seamless_core::{Error, ErrorKind, Result, SyncId, Table};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -234,6 +234,17 @@ impl Host {
             dead_letters: status.queues.values().map(|queue| sum(&queue.dead_letters)).sum(),
             counters: status.counters,
         })
+    }
+
+    /// Applies what is on its way, with no host running, and reads nothing new.
+    pub(crate) async fn apply_what_is_left(&self, engine: Arc<Engine>) -> Result<()> {
+        let (_stopper, stop) = watch::channel(false);
+        let shift = Arc::new(Shift {
+            mode: RunMode::Once,
+            phase: AtomicU8::new(Phase::Applying as u8),
+            stop,
+        });
+        Fleet::new(engine, self.books.clone(), shift).apply().await
     }
 
     async fn snapshot(&self, shift: &Shift) -> Result<Snapshot> {

@@ -9,6 +9,7 @@ mod keys;
 mod links;
 mod new;
 mod plan;
+mod reconcile;
 mod review;
 mod run;
 mod status;
@@ -56,6 +57,11 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> anyhow::Result<Exit> {
         } => plan::show(&config()?, file, *records, output),
         Verb::Apply { file, accept } => plan::apply(&config()?, file, *accept, output).await,
         Verb::Status { parked } => status::status(&config()?, *parked, output).await,
+        Verb::Reconcile {
+            sync,
+            repair,
+            records,
+        } => reconcile::reconcile(&config()?, sync.clone(), *repair, *records, output).await,
         Verb::Explain { entity, record } => explain::explain(&config()?, entity, record, output).await,
         Verb::Review { records, word: None } => review::list(&config()?, *records, output).await,
         Verb::Review { word: Some(word), .. } => review::decide(&config()?, word, output).await,
