@@ -19,6 +19,9 @@ pub(crate) struct EmulatorArgs {
     /// Port for AMQP; 0 takes any free one.
     #[arg(long, value_name = "P", default_value_t = 5672)]
     amqp_port: u16,
+    /// Port for HTTP, the management of topics and subscriptions among it; 0 takes any free one.
+    #[arg(long, value_name = "P", default_value_t = 5300)]
+    http_port: u16,
     /// A topic, made as a tenant needs it.
     #[arg(long, value_name = "NAME", default_value = "seamless-demo")]
     topic: String,
@@ -37,7 +40,13 @@ pub(crate) struct EmulatorArgs {
 pub(crate) async fn run(args: &EmulatorArgs, output: &Output) -> anyhow::Result<Exit> {
     let subscriptions: Vec<&str> = args.subscriptions.iter().map(String::as_str).collect();
     let lock = Duration::from_secs(args.lock_secs);
-    let emulator = start(args.amqp_port, &args.topic, &subscriptions, lock).await?;
+    let emulator = start(
+        [args.amqp_port, args.http_port],
+        &args.topic,
+        &subscriptions,
+        lock,
+    )
+    .await?;
     let connection = emulator.connection_string();
     let topic = &args.topic;
     if output.json {
@@ -69,18 +78,19 @@ Ctrl-C ends it; nothing is kept.
 
 /// An emulator with a tenant's topic: duplicates are dropped, each subscription has sessions and takes what is addressed to it.
 pub(crate) async fn start(
-    port: u16,
+    [amqp, http]: [u16; 2],
     topic: &str,
     subscriptions: &[&str],
     lock: Duration,
 ) -> anyhow::Result<Emulator> {
     let options = Options {
-        amqp: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        amqp: SocketAddr::from((Ipv4Addr::LOCALHOST, amqp)),
+        http: SocketAddr::from((Ipv4Addr::LOCALHOST, http)),
         ..Options::default()
     };
     let emulator = Emulator::start(options)
         .await
-        .with_context(|| format!("cannot start the emulator; is port {port} in use?"))?;
+        .with_context(|| format!("cannot start the emulator; are the ports {amqp} and {http} free?"))?;
     let settings = TopicSettings {
         duplicate_window: Some(Duration::from_secs(600)),
         ..TopicSettings::default()

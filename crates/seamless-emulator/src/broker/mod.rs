@@ -3,6 +3,7 @@
 pub(crate) mod message;
 mod rules;
 mod settings;
+mod shape;
 pub(crate) mod store;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,8 @@ use crate::clock::{Clock, micros};
 use crate::faults::Faults;
 use message::{AnyMessage, Stored, encode, message_id, scheduled_for};
 pub use rules::Filter;
-pub use settings::{EntitySettings, TopicSettings};
+pub use settings::{EntitySettings, Tier, TopicSettings};
+pub(crate) use shape::Counts;
 use store::{Store, Token};
 
 /// Why the broker does not do what it was asked: an error condition of AMQP and a sentence.
@@ -45,6 +47,11 @@ impl Refusal {
             "com.microsoft:session-lock-lost",
             format!("the lock on session {id} has ended"),
         )
+    }
+
+    pub(crate) fn quota(path: &str) -> Refusal {
+        let reason = format!("the entity {path} has reached its quota");
+        Refusal::new("amqp:resource-limit-exceeded", reason)
     }
 
     pub(crate) fn not_found(path: &str) -> Refusal {
@@ -306,14 +313,16 @@ impl State {
             let Some(due) = due else {
                 return self.fan_out(&path, stored).map(|()| 0);
             };
+            if topic.scheduled.len() >= topic.settings.depth_max {
+                return Err(Refusal::quota(&path));
+            }
             let sequence = topic.scheduled.schedule(stored, i64::MAX)?;
             topic.scheduled_due.insert(sequence, due);
             return Ok(sequence);
         }
         let store = self.store(&path)?;
         if store.len() >= store.settings.depth_max {
-            let reason = format!("the entity {path} has reached its quota");
-            return Err(Refusal::new("amqp:resource-limit-exceeded", reason));
+            return Err(Refusal::quota(&path));
         }
         match due {
             Some(due) => store.schedule(stored, due),
@@ -360,8 +369,7 @@ impl State {
         for path in &takers {
             let store = self.store(path)?;
             if store.len() >= store.settings.depth_max {
-                let reason = format!("the entity {path} has reached its quota");
-                return Err(Refusal::new("amqp:resource-limit-exceeded", reason));
+                return Err(Refusal::quota(path));
             }
         }
         for path in takers {

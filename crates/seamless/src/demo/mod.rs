@@ -87,7 +87,7 @@ impl Stage<'_> {
             DemoBus::Embedded => None,
             DemoBus::ServiceBus => {
                 let lock = Duration::from_secs(60);
-                let emulator = emulator_cmd::start(0, TOPIC, &["autotask", "crm"], lock).await?;
+                let emulator = emulator_cmd::start([0, 0], TOPIC, &["autotask", "crm"], lock).await?;
                 use_service_bus(&file, TOPIC, &emulator.connection_string())?;
                 Some(emulator)
             }
