@@ -182,6 +182,18 @@ impl Emulator {
         self.broker.state().0.set_disabled(path, disabled);
     }
 
+    /// Takes an entity away with everything in it. False when there is none.
+    pub fn remove(&self, path: &str) -> bool {
+        self.broker.state().0.remove(path).is_ok()
+    }
+
+    /// The largest message that a topic takes from now on.
+    pub fn set_message_bytes_max(&self, topic: &str, bytes: u64) {
+        if let Some(settings) = self.broker.state().0.topic_settings(topic) {
+            settings.message_bytes_max = bytes;
+        }
+    }
+
     /// Most messages that an entity keeps from now on; what is sent beyond is refused as over its quota.
     pub fn set_quota(&self, path: &str, messages: usize) {
         self.broker.state().0.set_depth_max(path, messages);
@@ -210,6 +222,11 @@ impl Emulator {
     /// Detaches every link.
     pub fn detach_links(&self) {
         self.broker.faults.strike(Blow::Detach);
+    }
+
+    /// Waits until every connection has met the kills and detaches so far.
+    pub async fn blows_landed(&self) {
+        self.broker.faults.landed().await;
     }
 
     /// Forgets every lock on an entity.

@@ -108,11 +108,17 @@ pub(crate) async fn serve(mut stream: TcpStream, broker: Arc<Broker>, keys: Arc<
             () = waiting => {}
             () = tokio::time::sleep(idle) => frame::write_empty(&mut wire.out),
             blow = blows.recv() => match blow {
-                Ok(Blow::Kill) => return end(&mut sessions, &broker),
+                Ok(Blow::Kill) => {
+                    let ended = end(&mut sessions, &broker);
+                    drop((reader, writer));
+                    broker.faults.met();
+                    return ended;
+                }
                 Ok(Blow::Detach) => {
                     for session in sessions.values_mut() {
                         session.detach_all(&mut wire);
                     }
+                    broker.faults.met();
                 }
                 Err(_) => {}
             },

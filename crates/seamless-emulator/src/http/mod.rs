@@ -94,7 +94,7 @@ impl Call<'_> {
 pub(crate) async fn serve(stream: TcpStream, desk: Desk) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut blows = desk.broker.faults.listen();
-    let router = Router::new().fallback(answer).with_state(desk);
+    let router = Router::new().fallback(answer).with_state(desk.clone());
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
@@ -102,9 +102,12 @@ pub(crate) async fn serve(stream: TcpStream, desk: Desk) -> io::Result<()> {
     loop {
         tokio::select! {
             ended = &mut serving => return ended.map_err(io::Error::other),
-            blow = blows.recv() => if matches!(blow, Ok(Blow::Kill)) {
-                return Ok(());
-            },
+            blow = blows.recv() => {
+                desk.broker.faults.met();
+                if matches!(blow, Ok(Blow::Kill)) {
+                    return Ok(());
+                }
+            }
         }
     }
 }
