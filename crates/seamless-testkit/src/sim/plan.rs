@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use seamless_core::pipeline::Direction;
+
 use super::rng::Rng;
 
 /// The configuration of one run.
@@ -63,6 +65,10 @@ pub struct Plan {
     pub refusals: u64,
     /// The mappings call their options otherwise from this event on.
     pub remapped_at: Option<u64>,
+    /// Tickets are synchronised, too, and which way.
+    pub tickets: Option<Direction>,
+    /// Opportunities are synchronised, too, and which way.
+    pub opportunities: Option<Direction>,
 }
 
 impl Plan {
@@ -73,13 +79,15 @@ impl Plan {
         let granularity = millis(*rng.pick(&[1, 1, 50, 200]).unwrap_or(&1));
         let commit_delay_max = millis(*rng.pick(&[0, 20, 150, 400]).unwrap_or(&0));
         let clustered = rng.per_mille(300);
+        // Short runs find what happens soon, and many fit into the time of a long one.
+        let events = [120, 120, 200, 300][(seed % 4) as usize];
         let write_faults = *rng.pick(&[0, 50, 250]).unwrap_or(&50);
         Plan {
             seed,
             hosts: if rng.per_mille(400) { 2 } else { 1 },
             appliers: rng.between(1, 2) as usize,
             records: rng.between(4, 12) as usize,
-            events: 300,
+            events,
             edits: *rng.pick(&[60, 150, 300]).unwrap_or(&150),
             crashes: *rng.pick(&[0, 5, 20]).unwrap_or(&5),
             read_faults: *rng.pick(&[0, 10, 60]).unwrap_or(&10),
@@ -98,11 +106,20 @@ impl Plan {
             clear_xrefs: rng.per_mille(50),
             twins: *rng.pick(&[0, 100, 400]).unwrap_or(&100),
             page: rng.between(3, 8) as usize,
-            poll_every: millis(*rng.pick(&[30, 80, 200]).unwrap_or(&40)),
+            poll_every: millis(*rng.pick(&[50, 120, 250]).unwrap_or(&40)),
             plans: *rng.pick(&[0, 0, 1, 3]).unwrap_or(&0),
             unlinks: *rng.pick(&[0, 0, 60]).unwrap_or(&0),
             refusals: *rng.pick(&[0, 0, 300]).unwrap_or(&0),
-            remapped_at: rng.per_mille(250).then(|| rng.between(40, 260)),
+            remapped_at: rng.per_mille(250).then(|| rng.between(30, events - 20)),
+            tickets: further(&mut rng),
+            opportunities: further(&mut rng),
         }
     }
+}
+
+/// Whether a further entity takes part: in some runs both ways, in some from the second system only.
+fn further(rng: &mut Rng) -> Option<Direction> {
+    let directions = [Direction::TwoWay, Direction::BToA, Direction::BToA];
+    rng.per_mille(300)
+        .then(|| *rng.pick(&directions).unwrap_or(&directions[0]))
 }
