@@ -43,7 +43,7 @@ struct Ahead(i64);
 
 impl seamless_emulator::Clock for Ahead {
     fn now_micros(&self) -> i64 {
-        SystemClock.now_micros() + self.0 * 1_000_000
+        seamless_emulator::Clock::now_micros(&SystemClock) + self.0 * 1_000_000
     }
 
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
