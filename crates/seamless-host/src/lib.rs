@@ -22,8 +22,10 @@
 //!
 //! The crate knows no connector: which there are is the caller's business.
 
+mod blobs;
 mod books;
 mod build;
+mod bus;
 mod check;
 mod clock;
 mod config;
@@ -43,6 +45,8 @@ mod secret;
 mod socket;
 mod view;
 
+pub use blobs::FolderBlobs;
+pub use bus::{apply_bus, plan_bus};
 pub use check::{Coverage, FieldCoverage, Finding, Level, Reach, Report, SAMPLE_DEFAULT, check};
 pub use clock::SystemClock;
 pub use config::{Config, config_schema};

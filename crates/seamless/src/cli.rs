@@ -168,6 +168,9 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         word: Option<ReviewVerb>,
     },
+    /// What `[bus]` needs in its Azure Service Bus namespace: topic, subscriptions, rules.
+    #[command(subcommand)]
+    Bus(BusVerb),
     /// Which records belong together.
     #[command(subcommand)]
     Links(Links),
@@ -226,6 +229,15 @@ pub(crate) enum PlanShow {
         /// What `plan --out` wrote.
         file: PathBuf,
     },
+}
+
+/// What to do with a namespace. The key of `[bus] manage` (or `connection`) needs the right Manage.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BusVerb {
+    /// Show what is missing there; changes nothing. Exit code 6 when there is something to do, 3 when a person has to change something first.
+    Plan,
+    /// Make it, step by step. May be repeated.
+    Apply,
 }
 
 /// What to do with links.

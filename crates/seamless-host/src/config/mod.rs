@@ -16,6 +16,7 @@ use seamless_core::{Error, Result};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+pub(crate) use bus::BusKind;
 pub(crate) use entity::EntityTable;
 pub(crate) use place::hint;
 pub(crate) use sync::{FieldChange, FieldTable, MatchTable, SyncTable, XrefChange};

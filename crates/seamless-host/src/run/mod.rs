@@ -295,6 +295,9 @@ impl Host {
     /// nothing starts without them.
     async fn connect(&self, shift: &Arc<Shift>) -> Result<Option<Live>> {
         shift.enter(Phase::Connecting);
+        if !self.bus_is_ready(shift).await? {
+            return Ok(None);
+        }
         let mut live = Live::new();
         for system in self.systems.keys() {
             let worker = format!("connect {system}");
@@ -318,6 +321,28 @@ impl Host {
             }
         }
         Ok(Some(live))
+    }
+
+    /// Waits until the bus has all that is needed: what is published to a topic without the right subscriptions is gone. False when stopped
+    /// meanwhile.
+    async fn bus_is_ready(&self, shift: &Arc<Shift>) -> Result<bool> {
+        let subscriptions: Vec<String> = self.systems.keys().map(ToString::to_string).collect();
+        let worker = "look at the bus";
+        let mut patience = Patience::new(shift.mode, self.config.run.patience_secs);
+        while !shift.stopped() {
+            match self.books.bus.verify(&subscriptions).await {
+                Ok(()) => {
+                    self.books.trouble(worker, None);
+                    return Ok(true);
+                }
+                Err(error) => {
+                    self.books.trouble(worker, Some(&error));
+                    let wait = patience.try_on(&self.books, worker, error)?;
+                    shift.rest(&*self.books.clock, wait).await;
+                }
+            }
+        }
+        Ok(false)
     }
 }
 

@@ -1,6 +1,7 @@
 //! One module a verb.
 
 mod autotask;
+mod bus;
 mod check;
 mod discover;
 mod explain;
@@ -65,6 +66,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> anyhow::Result<Exit> {
         Verb::Explain { entity, record } => explain::explain(&config()?, entity, record, output).await,
         Verb::Review { records, word: None } => review::list(&config()?, *records, output).await,
         Verb::Review { word: Some(word), .. } => review::decide(&config()?, word, output).await,
+        Verb::Bus(verb) => bus::bus(&config()?, verb, output).await,
         Verb::Links(verb) => links::links(config()?, verb, output).await,
         Verb::Keys(verb) => keys::keys(verb, output),
         Verb::New(verb) => new::new(verb, output),
