@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use seamless_core::mapping::{FieldMapping, Observed, SideMapping};
+use seamless_core::mapping::{FieldKind, FieldMapping, Observed, SideMapping};
 use seamless_core::pipeline::{
-    Base, Direction, EntityModel, FieldSpec, Half, MergeInput, Mistakes, SideSpec, SyncSpec, Why, merge,
+    Answer, Base, Direction, EntityModel, FieldSpec, Half, Merge, MergeInput, Mistakes, Outside,
+    ReferenceSpec, Resolved, SideSpec, SyncSpec, Why, merge,
 };
 use seamless_core::{Capabilities, Fields, RecordId, Side, SyncId, SystemId, Value};
 
@@ -187,25 +188,60 @@ fn one_field_in_every_situation() {
     }
 }
 
+#[test]
+fn what_only_the_target_has_is_kept_at_the_first_link_even_where_it_is_required() {
+    for direction in [Direction::TwoWay, Direction::BToA] {
+        let sync = with_first(sync(Side::B, direction), FieldMapping::text("field").required());
+        let merged = merged(&sync, ("there", ""), None, &BTreeMap::new());
+        assert!(
+            merged.writes.is_empty() && merged.blocked.is_empty(),
+            "{direction:?}"
+        );
+        assert_eq!(
+            merged.hint_target,
+            direction == Direction::TwoWay,
+            "{direction:?}"
+        );
+    }
+}
+
+#[test]
+fn a_required_reference_without_counterpart_waits_alone_once_the_record_exists() {
+    let mut sync = with_first(
+        sync(Side::B, Direction::TwoWay),
+        FieldMapping::reference("field", FieldKind::Text).required(),
+    );
+    let reference = ReferenceSpec {
+        entity: "parent".into(),
+        required: true,
+        outside: Outside::Wait,
+        named_by: None,
+    };
+    sync.model.fields.entry("field".into()).or_default().reference = Some(reference);
+    let unlinked = BTreeMap::from([("field".to_owned(), Resolved::Unlinked(RecordId::from("7")))]);
+    let base = Base::from([("field".to_owned(), pair((is("1"), is("6"))))]);
+
+    let update = merged(&sync, ("1", "7"), Some(&base), &unlinked);
+    assert_eq!(update.waits_for, None);
+    assert_eq!(
+        update.pending,
+        BTreeMap::from([("field".to_owned(), RecordId::from("7"))])
+    );
+    assert!(update.base == base, "the field stays dirty");
+
+    let create = merge(&MergeInput {
+        target: None,
+        ..input(&sync, &observed("7"), &unlinked)
+    });
+    assert_eq!(create.waits_for, Some(("field".to_owned(), RecordId::from("7"))));
+}
+
 fn check(case: &Case) {
     let sync = sync(case.owner, case.direction);
     let base: Option<Base> = case
         .base
         .map(|halves| Base::from([("field".to_owned(), pair(halves))]));
-    let merged = merge(&MergeInput {
-        sync: &sync,
-        side: Side::B,
-        source: &observed(case.now.1),
-        target: Some(&observed(case.now.0)),
-        base: base.as_ref(),
-        references: &BTreeMap::new(),
-        seen: [None, None],
-        held: &BTreeMap::new(),
-        answers: &BTreeMap::new(),
-        newest_guard: Duration::ZERO,
-        today: Default::default(),
-        mistakes: Mistakes::none(),
-    });
+    let merged = merged(&sync, case.now, base.as_ref(), &BTreeMap::new());
     let written = merged
         .writes
         .get("field")
@@ -218,6 +254,50 @@ fn check(case: &Case) {
         case.name
     );
     assert_eq!(merged.hint_target, case.expected.hint, "{}: hint", case.name);
+}
+
+fn merged(
+    sync: &SyncSpec,
+    now: (&str, &str),
+    base: Option<&Base>,
+    references: &BTreeMap<String, Resolved>,
+) -> Merge {
+    merge(&MergeInput {
+        target: Some(&observed(now.0)),
+        base,
+        ..input(sync, &observed(now.1), references)
+    })
+}
+
+fn input<'a>(
+    sync: &'a SyncSpec,
+    source: &'a Observed,
+    references: &'a BTreeMap<String, Resolved>,
+) -> MergeInput<'a> {
+    static NONE: BTreeMap<String, String> = BTreeMap::new();
+    static UNANSWERED: BTreeMap<String, Answer> = BTreeMap::new();
+    MergeInput {
+        sync,
+        side: Side::B,
+        source,
+        target: None,
+        base: None,
+        references,
+        seen: [None, None],
+        held: &NONE,
+        answers: &UNANSWERED,
+        newest_guard: Duration::ZERO,
+        today: Default::default(),
+        mistakes: Mistakes::none(),
+    }
+}
+
+/// The same with another mapping of the first side.
+fn with_first(mut sync: SyncSpec, field: FieldMapping) -> SyncSpec {
+    let mut mapping = sync.sides[0].mapping.clone();
+    mapping.fields.insert("field".into(), field);
+    sync.sides[0] = SideSpec::new(SystemId::from("a"), mapping, Capabilities::default());
+    sync
 }
 
 fn pair(halves: (Slot, Slot)) -> [Half; 2] {

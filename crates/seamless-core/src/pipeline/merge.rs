@@ -281,6 +281,12 @@ fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, plan: &mut 
         settle(plan, name, s, source, t, target);
         return;
     }
+    let first_merge = halves.is_none();
+    if first_merge && source.is_empty() && !target.is_empty() {
+        // The target's value fills our empty one: its own message carries it, if it may flow that way at all.
+        lose(plan, name, s, source, t, two_way, target);
+        return;
+    }
     let projected = project(input, name, spec, source);
     if agree(input, name, spec, source, target, &projected) {
         settle(plan, name, s, source, t, target);
@@ -288,8 +294,9 @@ fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, plan: &mut 
     }
     let projected = match projected {
         Projected::Value(projection) => projection,
+        // The record is there already: the reference waits alone, even one that a create could not do without.
         Projected::Pending(parent) => {
-            wait_or_leave(spec, name, parent, plan);
+            plan.pending.insert(name.to_owned(), parent);
             return;
         }
         Projected::Blocked(reason) => {
@@ -302,19 +309,14 @@ fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, plan: &mut 
         }
         Projected::Pull(parent) => {
             plan.pulls.insert(name.to_owned());
-            wait_or_leave(spec, name, parent, plan);
+            plan.pending.insert(name.to_owned(), parent);
             return;
         }
     };
-    let first_merge = halves.is_none();
     let why = if !target_dirty {
         Why::SourceChanged
     } else if first_merge && target.is_empty() {
         Why::FilledEmpty
-    } else if first_merge && source.is_empty() {
-        // The target's value fills our empty one: its own message carries it, if it may flow that way at all.
-        lose(plan, name, s, source, t, two_way, target);
-        return;
     } else {
         let Some(winner) = winner(input, name, spec, two_way, source, target, plan) else {
             plan.asked.insert(name.to_owned());
@@ -387,14 +389,17 @@ fn create_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, source: &V
 /// What is said of a reference to a record that takes no part.
 const LEFT_OUT: &str = "the record that it refers to takes no part in the sync";
 
-/// The reference is left out of the create. Not settled: the field stays dirty, so that it is written once the parent has its counterpart.
+/// A create that cannot do without the reference waits. Any other leaves it out. Not settled: the field stays dirty, so that it is written once the
+/// parent has its counterpart.
 fn pend(name: &str, spec: &FieldSpec, parent: RecordId, plan: &mut Merge, s: usize, t: usize) {
-    wait_or_leave(spec, name, parent, plan);
-    if !spec
+    if spec
         .reference
         .as_ref()
         .is_some_and(|reference| reference.required)
     {
+        plan.waits_for.get_or_insert((name.to_owned(), parent));
+    } else {
+        plan.pending.insert(name.to_owned(), parent);
         set(plan, name, s, Half::Cleared, t, Half::Known(Value::Null));
     }
 }
@@ -517,18 +522,6 @@ fn lose(plan: &mut Merge, name: &str, s: usize, source: &Value, t: usize, two_wa
     };
     set(plan, name, s, Half::Known(source.clone()), t, winner);
     plan.hint_target |= two_way;
-}
-
-fn wait_or_leave(spec: &FieldSpec, name: &str, parent: RecordId, plan: &mut Merge) {
-    if spec
-        .reference
-        .as_ref()
-        .is_some_and(|reference| reference.required)
-    {
-        plan.waits_for.get_or_insert((name.to_owned(), parent));
-    } else {
-        plan.pending.insert(name.to_owned(), parent);
-    }
 }
 
 fn settle(plan: &mut Merge, name: &str, s: usize, source: &Value, t: usize, target: &Value) {

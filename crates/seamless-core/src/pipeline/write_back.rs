@@ -83,6 +83,8 @@ impl WriteBacker {
             .iter()
             .map(|job| BTreeSet::from([engine.record_claim(&sync, side, &job.record.id)]))
             .collect();
+        // Counted from before the claim, so that nothing is sent that somebody else may have decided otherwise meanwhile.
+        let send_by = engine.clock.monotonic() + engine.timings.send_within;
         let granted = self.claimant.take(engine, &keys).await?;
         let mut held = Vec::new();
         for (mut job, claim) in jobs.into_iter().zip(granted) {
@@ -94,7 +96,7 @@ impl WriteBacker {
                 None => step.left += 1,
             }
         }
-        let written = self.write(&sync, side, held, &mut step).await;
+        let written = self.write(&sync, side, held, send_by, &mut step).await;
         written.map(|()| step)
     }
 
@@ -136,6 +138,7 @@ impl WriteBacker {
         sync: &crate::pipeline::SyncSpec,
         side: Side,
         jobs: Vec<Job>,
+        send_by: Duration,
         step: &mut WriteBackStep,
     ) -> Result<()> {
         let engine = &*self.engine;
@@ -148,7 +151,6 @@ impl WriteBacker {
                 return Err(error);
             }
         };
-        let read_at = engine.clock.monotonic();
         let Some(path) = &spec.mapping.xref else {
             return release(engine, &jobs).await;
         };
@@ -174,7 +176,7 @@ impl WriteBacker {
                 current: Box::new(seen.native.clone()),
                 fields: Fields::from([(path.clone(), Value::text(job.row.xref.0.clone()))]),
             },
-            send_by: read_at + engine.timings.send_within,
+            send_by,
         };
         let writes: Vec<Write> = writing.iter().map(write_of).collect();
         let mut stop = None;

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use seamless_core::envelope::RowSeal;
 use seamless_core::memory::{MemoryBus, MemoryStore};
-use seamless_core::pipeline::{Link, Parked, Policy, RecordKey, Rows, SyncSpec};
+use seamless_core::pipeline::{
+    Direction, FieldSpec, Link, Parked, Policy, RecordKey, ReferenceSpec, Rows, SyncSpec,
+};
 use seamless_core::{NativeRecord, RecordId, RowKey, Side, SyncId, Table, Value};
 
 use super::hosts::all_rows;
+use super::model::label_of;
 use super::plan::Plan;
 use super::world::{Change, Record, World};
 
@@ -54,7 +57,7 @@ pub(super) fn judge(
     let parked = parked(store, parts);
     ciphertext_only(store, bus)
         .or_else(|| nothing_vanished(world, parts, &links, &parked))
-        .or_else(|| no_duplicates(world, plan))
+        .or_else(|| no_duplicates(world, parts, plan))
         .or_else(|| twins_are_not_guessed(world, parts, &links, plan))
         .or_else(|| pairs_agree(world, parts, &links, plan))
 }
@@ -122,7 +125,7 @@ fn nothing_vanished(
         for side in Side::BOTH {
             for (id, _) in world.records(side.index(), &spec.side(side).mapping.entity) {
                 let key = RecordKey::new(sync, side, &RecordId(id.to_string()));
-                if links.contains_key(&key) {
+                if links.contains_key(&key) || !spec.direction.flows_from(side) {
                     continue;
                 }
                 match parked.get(&key) {
@@ -148,8 +151,10 @@ fn nothing_vanished(
 }
 
 /// I2: the engine made no record twice, and none that was there already, as far as a search could show it.
-fn no_duplicates(world: &World, plan: &Plan) -> Option<Violation> {
-    for (entity, label) in [("account", "name"), ("contact", "email")] {
+fn no_duplicates(world: &World, parts: &Parts, plan: &Plan) -> Option<Violation> {
+    for spec in parts.syncs.values() {
+        let entity = spec.model.name.as_str();
+        let label = label_of(entity);
         for side in 0..2 {
             let people = |side: usize, value: &Value| -> Vec<Duration> {
                 let all = world
@@ -164,7 +169,8 @@ fn no_duplicates(world: &World, plan: &Plan) -> Option<Violation> {
                 made.entry(first(record, label)).or_default().push(born(record));
             }
             for (value, times) in made {
-                let there = people(1 - side, &value).len();
+                let flows = spec.direction.flows_from(Side::BOTH[1 - side]);
+                let there = if flows { people(1 - side, &value).len() } else { 0 };
                 // A twin that a search could not show yet when the engine looked cannot be held against it: it ends reported.
                 let blind = if plan.search_lag.is_zero() {
                     Duration::from_millis(40)
@@ -271,7 +277,10 @@ fn pairs_agree(world: &World, parts: &Parts, links: &Links, plan: &Plan) -> Opti
             ));
         };
         for (side, record, xref) in [(Side::A, a, other), (Side::B, b, &key.id)] {
-            if record.fields.get("xref").and_then(Value::as_text) != Some(xref.as_str()) {
+            // What a person, or a clearing that comes late, empties on a side that is not read stays empty until it is reconciled.
+            let unread = !spec.direction.flows_from(side) && (plan.clear_xrefs || plan.unlinks > 0);
+            let held = record.fields.get("xref").and_then(Value::as_text);
+            if held != Some(xref.as_str()) && !(unread && held.is_none()) {
                 return Some(Violation::new(
                     "R11",
                     format!("{} does not carry {xref} on side {side:?}", key.path()),
@@ -280,8 +289,18 @@ fn pairs_agree(world: &World, parts: &Parts, links: &Links, plan: &Plan) -> Opti
         }
         for (name, field) in &spec.model.fields {
             let what = |problem: &str| format!("{} {name}: {problem}", key.path());
-            if field.reference.is_some() {
-                if !references_agree(spec, links, name, a, b) {
+            let mapped = |side: Side| spec.side(side).mapping.fields.contains_key(name);
+            if field.passenger || !Side::BOTH.into_iter().all(mapped) {
+                continue;
+            }
+            if let Some(problem) = one_way_broken(spec, field, name, b) {
+                return Some(Violation::new("R12", what(&problem)));
+            }
+            if typed_over(spec, name, a, b) || defaulted(spec, name, a, b) {
+                continue;
+            }
+            if let Some(reference) = &field.reference {
+                if !references_agree(world, links, reference, name, a, b) {
                     return Some(Violation::new("I3", what("the references differ")));
                 }
                 continue;
@@ -298,7 +317,7 @@ fn pairs_agree(world: &World, parts: &Parts, links: &Links, plan: &Plan) -> Opti
             let met_again = world
                 .apart
                 .contains(&(key.sync.clone(), key.id.clone(), other.clone()));
-            if met_again || field.direction.is_some() {
+            if met_again || field.direction.is_some() || spec.direction != Direction::TwoWay {
                 continue;
             }
             if let Some(problem) = lost_edit(spec, key, name, a, b, world, plan) {
@@ -309,16 +328,62 @@ fn pairs_agree(world: &World, parts: &Parts, links: &Links, plan: &Plan) -> Opti
     None
 }
 
-fn references_agree(spec: &SyncSpec, links: &Links, name: &str, a: &Record, b: &Record) -> bool {
+/// R12: what flows one way is written there only.
+fn one_way_broken(spec: &SyncSpec, field: &FieldSpec, name: &str, b: &Record) -> Option<String> {
+    let written = |change: &Change| change.field == name && !change.person;
+    let one_way = spec.direction == Direction::BToA && field.direction.is_none();
+    (one_way && b.history.iter().any(written)).then(|| "written in the source of a one-way sync".to_owned())
+}
+
+/// R12: what a person typed over on the far side of a one-way sync stays until the source changes the field.
+fn typed_over(spec: &SyncSpec, name: &str, a: &Record, b: &Record) -> bool {
+    fn newest_first<'a>(record: &'a Record, name: &str) -> impl Iterator<Item = &'a Change> {
+        record
+            .history
+            .iter()
+            .rev()
+            .filter(move |change| change.field == name)
+    }
+    let Some(typed) = newest_first(a, name).next().filter(|change| change.person) else {
+        return false;
+    };
+    let changed = newest_first(b, name)
+        .next()
+        .is_some_and(|change| change.at > typed.at);
+    // A change that the source took back before anybody looked is none.
+    let taken_back =
+        newest_first(b, name).any(|change| change.at <= typed.at && change.value == value(b, name));
+    spec.direction == Direction::BToA && (!changed || taken_back)
+}
+
+/// The first system holds what it was given because the second had nothing, and the second still has nothing.
+fn defaulted(spec: &SyncSpec, name: &str, a: &Record, b: &Record) -> bool {
+    value(b, name).is_empty() && default_given(spec, name, a).is_some_and(|given| given == value(a, name))
+}
+
+/// What the first system was given for a field that the second did not have. Nobody can tell a person who puts it back from one who never touched it.
+fn default_given(spec: &SyncSpec, name: &str, a: &Record) -> Option<Value> {
+    let mapping = spec.side(Side::A).mapping.fields.get(name)?;
+    let has_default = mapping.default.is_some() || !mapping.default_from.is_empty();
+    (has_default && a.by_engine).then(|| first(a, name))
+}
+
+fn references_agree(
+    world: &World,
+    links: &Links,
+    reference: &ReferenceSpec,
+    name: &str,
+    a: &Record,
+    b: &Record,
+) -> bool {
     let id = |record: &Record| value(record, name).to_plain();
-    let sync = SyncId::from("account");
+    let sync = SyncId::from(reference.entity.as_str());
     let linked = |side: Side, id: &str| {
         links
             .get(&RecordKey::new(&sync, side, &RecordId::from(id)))
             .cloned()
     };
-    let _ = spec;
-    match (id(a), id(b)) {
+    match (id(a), id(b).or_else(|| named(world, reference, b))) {
         (None, None) => true,
         // A parent that is set aside leaves the reference out on the other side.
         (Some(a), None) => linked(Side::A, &a).is_none(),
@@ -327,6 +392,19 @@ fn references_agree(spec: &SyncSpec, links: &Links, name: &str, a: &Record, b: &
             linked(Side::A, &a).is_none_or(|other| other.0 == b) || linked(Side::B, &b).is_none()
         }
     }
+}
+
+/// The record of the second system that `record` names by something else than its id.
+fn named(world: &World, reference: &ReferenceSpec, record: &Record) -> Option<String> {
+    let named_by = reference.named_by.as_ref()?;
+    let name = value(record, &named_by.field);
+    let within = named_by.within.as_deref()?;
+    let means = |other: &Record| {
+        value(other, &named_by.equals) == name && value(other, within) == value(record, within)
+    };
+    let mut all = world.records(1, reference.entity.as_str());
+    let (id, _) = all.find(|(_, other)| !name.is_empty() && means(other))?;
+    Some(id.to_string())
 }
 
 fn value(record: &Record, field: &str) -> Value {
@@ -396,7 +474,15 @@ fn lost_edit(
             .find(|change| change.field == name && change.person && !change.value.is_empty())
             .cloned()
     };
-    let (last_a, last_b) = (last(a), last(b));
+    let has_none_yet = |edit: &Change| {
+        !b.history
+            .iter()
+            .any(|change| change.field == name && change.at <= edit.at)
+    };
+    let put_back = |edit: &Change| {
+        has_none_yet(edit) && default_given(spec, name, a).is_some_and(|given| given == edit.value)
+    };
+    let (last_a, last_b) = (last(a).filter(|edit| !put_back(edit)), last(b));
     let excused = [a, b].iter().any(|record| {
         record
             .history

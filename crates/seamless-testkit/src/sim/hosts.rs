@@ -9,8 +9,8 @@ use seamless_core::envelope::{Hasher, Identity, RowSeal, Sealer};
 use seamless_core::mapping::SideMapping;
 use seamless_core::memory::{MemoryBus, MemoryStore};
 use seamless_core::pipeline::{
-    Applier, Direction, Engine, EntityModel, Entry, Mistakes, PlanItem, PollStep, Poller, Resolver, Rows,
-    SideSpec, SyncSpec, System as EngineSystem, Timings, WriteBacker,
+    Applier, Direction, Engine, Entry, Mistakes, PlanItem, PollStep, Poller, Resolver, Rows, SideSpec,
+    SyncSpec, System as EngineSystem, Timings, WriteBacker,
 };
 use seamless_core::{Bus, BusLimits, KeyProvider, Keyset, Scan, Side, StateStore, SyncId, SystemId, Table};
 
@@ -18,7 +18,7 @@ use super::Outcome;
 use super::chaos::{ChaosBus, ChaosStore};
 use super::checks::{self, Violation};
 use super::executor::{Executor, Sim};
-use super::model::{account_mapping, account_model, contact_mapping, contact_model};
+use super::model::{Entity, entities};
 use super::plan::Plan;
 use super::reviewers;
 use super::rng::{Rng, SharedRng};
@@ -250,11 +250,8 @@ impl Run {
 
     fn polled_since(&self, before: &Polls, times: u64) -> bool {
         let now = self.polls();
-        // Two entities of two systems.
-        now.len() == 4
-            && now
-                .iter()
-                .all(|(key, count)| *count >= before.get(key).copied().unwrap_or(0) + times)
+        now.iter()
+            .all(|(key, count)| *count >= before.get(key).copied().unwrap_or(0) + times)
     }
 
     fn at_rest(&self) -> bool {
@@ -313,35 +310,31 @@ impl Run {
     }
 
     fn syncs(&self) -> BTreeMap<SyncId, Arc<SyncSpec>> {
-        let owner = if self.plan.owner_first { Side::A } else { Side::B };
         let side = |system: usize, mapping: SideMapping| {
-            SideSpec::new(
-                SystemId::from(SYSTEMS[system]),
-                mapping,
-                capabilities(&self.plan, system),
-            )
+            let capabilities = capabilities(&self.plan, &mapping.entity, system);
+            SideSpec::new(SystemId::from(SYSTEMS[system]), mapping, capabilities)
         };
-        let sync = |model: EntityModel, mappings: [SideMapping; 2]| {
-            let [a, b] = mappings;
-            let id = SyncId::from(model.name.as_str());
+        let sync = |entity: Entity| {
+            let [a, b] = entity.mappings;
+            let id = SyncId::from(entity.model.name.as_str());
+            let owner = match entity.direction {
+                Direction::TwoWay if self.plan.owner_first => Side::A,
+                Direction::AToB => Side::A,
+                _ => Side::B,
+            };
             let spec = SyncSpec {
                 id: id.clone(),
-                model,
+                model: entity.model,
                 sides: [side(0, a), side(1, b)],
-                direction: Direction::TwoWay,
+                direction: entity.direction,
                 owner,
                 first_merge_accepted: true,
                 scope: Default::default(),
             };
             (id, Arc::new(spec))
         };
-        BTreeMap::from([
-            sync(
-                account_model(),
-                [0, 1].map(|system| account_mapping(system, self.remapped.load(Ordering::Relaxed))),
-            ),
-            sync(contact_model(), [contact_mapping(), contact_mapping()]),
-        ])
+        let remapped = self.remapped.load(Ordering::Relaxed);
+        entities(&self.plan, remapped).into_iter().map(sync).collect()
     }
 
     /// An engine; one that carries out a plan goes through connectors that watch it.
@@ -427,17 +420,21 @@ impl Run {
     fn spawn_workers(&self, executor: &mut Executor, host: usize, engine: &Arc<Engine>) {
         for mut poller in Poller::all(engine) {
             let (sim, plan, polls) = (self.sim.clone(), self.plan.clone(), self.polls.clone());
+            let key = (poller.system().to_string(), poller.entity().to_owned());
+            let count = move || {
+                *polls
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .entry(key.clone())
+                    .or_default() += 1
+            };
+            count();
             executor.spawn(host, async move {
                 loop {
                     match poller.step().await {
                         Ok(PollStep::Page { .. }) => {}
                         Ok(PollStep::End { .. }) => {
-                            let key = (poller.system().to_string(), poller.entity().to_owned());
-                            *polls
-                                .lock()
-                                .unwrap_or_else(PoisonError::into_inner)
-                                .entry(key)
-                                .or_default() += 1;
+                            count();
                             sim.wait(plan.poll_every).await;
                         }
                         Ok(PollStep::Elsewhere) | Err(_) => sim.wait(Duration::from_millis(30)).await,

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use seamless_core::pipeline::Direction;
 use seamless_core::{Fields, Value};
 
 use super::hosts::Run;
-use super::model::value_of;
+use super::model::{ACCOUNT_FIELDS, OPPORTUNITY_FIELDS, TICKET_FIELDS, value_of};
 use super::rng::Rng;
 use super::world::{Edit, World};
 
@@ -19,12 +20,16 @@ impl Run {
         for _ in 0..self.plan.records / 3 {
             self.new_contact(rng, now);
         }
+        for _ in 0..self.plan.records / 3 {
+            self.new_service_record(rng, now);
+        }
     }
 
     pub(super) fn person(&self, rng: &mut Rng, now: Duration) {
         match rng.below(100) {
             0..8 => self.new_account(rng, now),
             8..14 => self.new_contact(rng, now),
+            14..20 if self.has_service_records() => self.new_service_record(rng, now),
             _ => self.edit(rng, now),
         }
     }
@@ -47,7 +52,7 @@ impl Run {
                     world.next_edit += 1;
                     fields.insert(
                         field.to_owned(),
-                        value_of(field, side, world.next_edit, self.plan.few_values, rng),
+                        value_of("account", field, side, world.next_edit, self.plan.few_values, rng),
                     );
                 }
             }
@@ -111,23 +116,117 @@ impl Run {
             .note(|| format!("person creates contact {side}/{id} of account {account}"));
     }
 
+    fn has_service_records(&self) -> bool {
+        self.plan.tickets.is_some() || self.plan.opportunities.is_some()
+    }
+
+    fn service_entity(&self, rng: &mut Rng) -> &'static str {
+        match (self.plan.tickets, self.plan.opportunities) {
+            (Some(_), Some(_)) if rng.per_mille(500) => "ticket",
+            (Some(_), None) => "ticket",
+            _ => "opportunity",
+        }
+    }
+
+    fn one_way(&self, entity: &str) -> bool {
+        let direction = match entity {
+            "ticket" => self.plan.tickets,
+            "opportunity" => self.plan.opportunities,
+            _ => None,
+        };
+        direction == Some(Direction::BToA)
+    }
+
+    /// A ticket or an opportunity of an account, for a contact now and then.
+    fn new_service_record(&self, rng: &mut Rng, now: Duration) {
+        if !self.has_service_records() {
+            return;
+        }
+        let entity = self.service_entity(rng);
+        let mut world = self.world();
+        let side = rng.below(2) as usize;
+        // Where it flows one way only, what is made on the far side stays there.
+        let side = if self.one_way(entity) && rng.per_mille(900) {
+            1
+        } else {
+            side
+        };
+        world.next_edit += 1;
+        let title = format!("MARKER {entity} {}", world.next_edit);
+        let contact = pick(&world, side, "contact", rng).filter(|_| !title.ends_with(NOBODYS));
+        let held = |id: &u64, field: &str| {
+            world.systems[side].tables["contact"][id]
+                .fields
+                .get(field)
+                .cloned()
+        };
+        let account = match &contact {
+            Some(contact) => held(contact, "account"),
+            None => pick(&world, side, "account", rng).map(|id| Value::from(id.to_string().as_str())),
+        };
+        let Some(account) = account else { return };
+        let mut fields = Fields::from([("account".to_owned(), account)]);
+        if let (Some(contact), "ticket") = (contact, entity) {
+            if side == 1 && rng.per_mille(500) {
+                fields.extend(held(&contact, "email").map(|email| ("contact_email".to_owned(), email)));
+            } else {
+                fields.insert("contact".to_owned(), Value::from(contact.to_string().as_str()));
+            }
+        }
+        fields.insert("title".to_owned(), Value::from(title.as_str()));
+        let own: &[&str] = match entity {
+            "ticket" => &["status", "note"],
+            _ => &["stage", "amount", "closes", "note"],
+        };
+        for field in own {
+            // The first system's forms insist on what it requires; the second's do not.
+            let filled = (side == 0 && *field != "note") || rng.per_mille(750);
+            if filled {
+                world.next_edit += 1;
+                let value = value_of(entity, field, side, world.next_edit, self.plan.few_values, rng);
+                fields.insert((*field).to_owned(), value);
+            }
+        }
+        if side == 0 && entity == "opportunity" {
+            fields.insert("cost".to_owned(), Value::Decimal(Default::default()));
+            fields.extend(
+                fields
+                    .get("closes")
+                    .cloned()
+                    .map(|date| ("starts".to_owned(), date)),
+            );
+        }
+        let id = world.create(side, entity, fields, now, &self.plan);
+        self.sim.note(|| format!("person creates {entity} {side}/{id}"));
+    }
+
     fn edit(&self, rng: &mut Rng, now: Duration) {
         let mut world = self.world();
         let side = rng.below(2) as usize;
-        let entity = if rng.per_mille(250) { "contact" } else { "account" };
+        let entity = match () {
+            () if self.has_service_records() && rng.per_mille(450) => self.service_entity(rng),
+            () if rng.per_mille(250) => "contact",
+            () => "account",
+        };
+        // What is typed over on the far side of a one-way sync stays, or is overwritten: some do it all the same.
+        let side = if self.one_way(entity) && rng.per_mille(800) {
+            1
+        } else {
+            side
+        };
         let Some(id) = pick(&world, side, entity, rng) else {
             return;
         };
         let field = if self.plan.clear_xrefs && rng.per_mille(60) {
             "xref"
-        } else if entity == "contact" {
-            "note"
         } else {
-            rng.pick(&[
-                "phone", "title", "note", "note", "kind", "title", "tier", "memo", "origin",
-            ])
-            .copied()
-            .unwrap_or("note")
+            let fields = match entity {
+                "contact" => &["note"],
+                "ticket" => TICKET_FIELDS,
+                "opportunity" => OPPORTUNITY_FIELDS,
+                _ => ACCOUNT_FIELDS,
+            };
+            rng.pick(fields).copied().unwrap_or("note")
         };
         // One way: what is typed over on the other side stays as it is typed, and is nobody's edit.
         let side = if field == "origin" { 0 } else { side };
@@ -142,6 +241,11 @@ impl Run {
         let number = world.next_edit;
         let value = if field == "xref" {
             Value::Null
+        } else if field == "account" {
+            match moves_to(&world, side, id, rng) {
+                Some(account) => account,
+                None => return,
+            }
         } else if rng.per_mille(250) {
             // Back to something it held before.
             let record = world.systems[side]
@@ -156,9 +260,9 @@ impl Run {
                 .collect();
             rng.pick(&earlier)
                 .cloned()
-                .unwrap_or_else(|| value_of(field, side, number, self.plan.few_values, rng))
+                .unwrap_or_else(|| value_of(entity, field, side, number, self.plan.few_values, rng))
         } else {
-            value_of(field, side, number, self.plan.few_values, rng)
+            value_of(entity, field, side, number, self.plan.few_values, rng)
         };
         let delay = Duration::from_micros(rng.below(self.plan.commit_delay_max.as_micros() as u64 + 1));
         self.sim.note(|| {
@@ -177,6 +281,17 @@ impl Run {
         world.edit(side, edit, delay, &self.plan);
     }
 }
+
+/// The account that a ticket is moved to. One that may be somebody's stays where that person is.
+fn moves_to(world: &World, side: usize, id: u64, rng: &mut Rng) -> Option<Value> {
+    let ticket = world.systems[side].tables.get("ticket")?.get(&id)?;
+    let title = ticket.fields.get("title")?.as_text()?.to_owned();
+    let account = pick(world, side, "account", rng).filter(|_| title.ends_with(NOBODYS))?;
+    Some(Value::from(account.to_string().as_str()))
+}
+
+/// Tickets whose titles end so never have a contact.
+const NOBODYS: [char; 5] = ['0', '2', '4', '6', '8'];
 
 fn pick(world: &World, side: usize, entity: &str, rng: &mut Rng) -> Option<u64> {
     let ids: Vec<u64> = world.records(side, entity).map(|(id, _)| *id).collect();

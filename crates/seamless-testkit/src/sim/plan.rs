@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use seamless_core::pipeline::Direction;
+
 use super::rng::Rng;
 
 /// The configuration of one run.
@@ -63,6 +65,10 @@ pub struct Plan {
     pub refusals: u64,
     /// The mappings call their options otherwise from this event on.
     pub remapped_at: Option<u64>,
+    /// Tickets are synchronised, too, and which way.
+    pub tickets: Option<Direction>,
+    /// Opportunities are synchronised, too, and which way.
+    pub opportunities: Option<Direction>,
 }
 
 impl Plan {
@@ -103,6 +109,15 @@ impl Plan {
             unlinks: *rng.pick(&[0, 0, 60]).unwrap_or(&0),
             refusals: *rng.pick(&[0, 0, 300]).unwrap_or(&0),
             remapped_at: rng.per_mille(250).then(|| rng.between(40, 260)),
+            tickets: further(&mut rng),
+            opportunities: further(&mut rng),
         }
     }
+}
+
+/// Whether a further entity takes part: in some runs both ways, in some from the second system only.
+fn further(rng: &mut Rng) -> Option<Direction> {
+    let directions = [Direction::TwoWay, Direction::BToA, Direction::BToA];
+    rng.per_mille(300)
+        .then(|| *rng.pick(&directions).unwrap_or(&directions[0]))
 }

@@ -87,7 +87,7 @@ impl Reviewer {
                 .wait(Duration::from_micros(self.rng.between(20_000, 90_000)))
                 .await;
             let calm = self.sim.state().calm;
-            if self.plan.refusals > 0 {
+            if self.plan.refusals > 0 || self.plan.tickets.is_some() {
                 for sync in self.engine.syncs.keys() {
                     // The next look tries again.
                     drop(self.engine.look_again_at_held(sync).await);

@@ -14,6 +14,7 @@ use seamless_core::{
 
 use super::checks::Violation;
 use super::executor::{EPOCH, Sim};
+use super::model::required_there;
 use super::plan::Plan;
 
 /// Both systems.
@@ -134,11 +135,12 @@ impl World {
         &mut self,
         system: usize,
         entity: &str,
-        fields: Fields,
+        mut fields: Fields,
         now: Duration,
         plan: &Plan,
         engine: bool,
     ) -> u64 {
+        let own_number = numbers(entity, system);
         let lag = if plan.search_lag.is_zero() {
             Duration::ZERO
         } else {
@@ -147,6 +149,10 @@ impl World {
         let system = &mut self.systems[system];
         let id = system.next_id;
         system.next_id += 1;
+        if own_number {
+            fields.insert("number".to_owned(), Value::from(format!("T{id}").as_str()));
+            fields.insert("last_activity".to_owned(), moment(now));
+        }
         let stamp = floor(now, plan);
         let history = fields
             .iter()
@@ -194,6 +200,7 @@ impl World {
             return;
         };
         let stamp = floor(late.stamp, plan);
+        record.touch(&late.entity, system, now);
         record.set(&late.field, late.value, now, stamp, true, plan);
     }
 
@@ -242,6 +249,16 @@ impl World {
                 {
                     *phone = only_digits(phone);
                 }
+                if system == 0 && landing.entity == "opportunity" {
+                    let later = fields.get("starts").zip(fields.get("closes"));
+                    let later = later.is_some_and(|(starts, closes)| starts.to_plain() > closes.to_plain());
+                    if let Some(missing) = required_there(&fields).or(later.then_some("starts")) {
+                        let what =
+                            format!("an opportunity was to be made although its {missing} will not do");
+                        self.fail(Violation::new("GUIDE", what));
+                        return Err(Error::invalid("a required field").field(missing));
+                    }
+                }
                 let id = self.insert(system, &landing.entity, fields, now, plan, true);
                 Ok(RecordId(id.to_string()))
             }
@@ -286,6 +303,7 @@ impl World {
                         }
                     }
                 }
+                record.touch(&landing.entity, system, now);
                 for (field, value) in fields {
                     // The first system writes telephone numbers its own way.
                     let digits = system == 0 && field == "phone";
@@ -311,6 +329,13 @@ impl World {
 }
 
 impl Record {
+    /// Any change moves the stamp that travels along.
+    fn touch(&mut self, entity: &str, system: usize, now: Duration) {
+        if numbers(entity, system) {
+            self.fields.insert("last_activity".to_owned(), moment(now));
+        }
+    }
+
     fn set(&mut self, field: &str, value: Value, now: Duration, stamp: i64, person: bool, plan: &Plan) {
         // Saving a form without changing anything moves the stamp, but is no edit.
         if self.fields.get(field) != Some(&value) {
@@ -372,6 +397,15 @@ fn version_of(record: &NativeRecord) -> u64 {
         .unwrap_or_default()
 }
 
+/// The first system numbers its tickets itself and says when they were last touched.
+fn numbers(entity: &str, system: usize) -> bool {
+    (entity, system) == ("ticket", 0)
+}
+
+fn moment(at: Duration) -> Value {
+    Value::Time(Timestamp(EPOCH + at.as_micros() as i64))
+}
+
 fn only_digits(value: &Value) -> Value {
     Value::text(
         value
@@ -410,7 +444,8 @@ impl Connector {
         if id.is_some() && fields.keys().all(|field| field == "xref") {
             return;
         }
-        let is_id = |field: &str| ["xref", "parent", "account"].contains(&field);
+        // What travels along is as new as it can be.
+        let is_id = |field: &str| ["xref", "parent", "account", "contact", "last_activity"].contains(&field);
         let plain: Fields = fields
             .iter()
             .filter(|(field, _)| !is_id(field))
@@ -436,6 +471,12 @@ impl Connector {
         }
     }
 
+    fn native(&self, entity: &str, id: u64, record: &Record, now: Duration) -> NativeRecord {
+        let native = record.native(id, now);
+        let stamp = native.stamp.filter(|_| has_stamps(entity, self.system));
+        NativeRecord { stamp, ..native }
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
         world.settle(self.sim.now(), &self.plan);
@@ -451,10 +492,15 @@ impl Connector {
     }
 }
 
+/// The first system does not say when an opportunity was changed.
+fn has_stamps(entity: &str, system: usize) -> bool {
+    (entity, system) != ("opportunity", 0)
+}
+
 /// What this run's systems can do.
-pub(super) fn capabilities(plan: &Plan, system: usize) -> Capabilities {
+pub(super) fn capabilities(plan: &Plan, entity: &str, system: usize) -> Capabilities {
     Capabilities {
-        incremental: true,
+        incremental: has_stamps(entity, system),
         cursor_granularity: plan.granularity,
         cursor_overlap: plan.overlap,
         external_key: ExternalKey::Searchable,
@@ -469,8 +515,8 @@ pub(super) fn capabilities(plan: &Plan, system: usize) -> Capabilities {
 
 #[async_trait]
 impl Reader for Connector {
-    fn capabilities(&self, _: &str) -> Capabilities {
-        capabilities(&self.plan, self.system)
+    fn capabilities(&self, entity: &str) -> Capabilities {
+        capabilities(&self.plan, entity, self.system)
     }
 
     async fn describe(&self, _: &str) -> Result<EntityInfo> {
@@ -487,7 +533,7 @@ impl Reader for Connector {
             ids.iter()
                 .filter_map(|id| {
                     let id = id.0.parse().ok()?;
-                    Some(table?.get(&id)?.native(id, now))
+                    Some(self.native(entity, id, table?.get(&id)?, now))
                 })
                 .collect()
         };
@@ -513,7 +559,7 @@ impl Reader for Connector {
                                 fields.get(field) == Some(value)
                             }
                         })
-                        .map(|(id, record)| record.native(**id, now))
+                        .map(|(id, record)| self.native(entity, **id, record, now))
                         .collect()
                 })
                 .collect()
@@ -546,7 +592,7 @@ impl Source for Connector {
             let mut rows: Vec<(i64, u64, NativeRecord)> = world
                 .records(self.system, &request.entity)
                 .filter(|(_, record)| record.stamp >= since || record.created >= since)
-                .map(|(id, record)| (record.stamp, *id, record.native(*id, now)))
+                .map(|(id, record)| (record.stamp, *id, self.native(&request.entity, *id, record, now)))
                 .collect();
             // The first system orders by id, the second by stamp and id.
             if self.system == 1 {

@@ -1,30 +1,18 @@
-//! What is synchronised in a run: accounts with parents, contacts below accounts, with every kind of declared loss.
+//! Accounts: with parents, both ways, with every kind of declared loss and every conflict policy.
 
 use std::collections::BTreeMap;
 
-use seamless_core::Value;
 use seamless_core::mapping::{Compare, FieldKind, FieldMapping, OptionMap, SideMapping};
 use seamless_core::pipeline::{
     Direction, EntityModel, FieldSpec, MatchField, MatchRule, Normaliser, Outside, Policy, ReferenceSpec,
 };
 
-use super::rng::Rng;
+/// What people edit after they made one.
+pub(in crate::sim) const PEOPLE_EDIT: &[&str] = &[
+    "phone", "title", "note", "note", "kind", "title", "tier", "memo", "origin",
+];
 
-/// What a person types. Titles exceed the first system's length; one option exists in the second system only.
-pub(super) fn value_of(field: &str, side: usize, number: u64, few: bool, rng: &mut Rng) -> Value {
-    let number = if few { rng.below(3) } else { number };
-    match field {
-        "phone" if side == 1 => Value::from(format!("+1 ({number}) 555").as_str()),
-        "phone" => Value::from(format!("1{number}555").as_str()),
-        "title" if side == 1 => Value::from(format!("t{number:04} long title").as_str()),
-        "title" => Value::from(format!("t{number:04}").as_str()),
-        "kind" if side == 1 => Value::from(["x", "y", "z"][rng.below(3) as usize]),
-        "kind" => Value::Int(rng.between(1, 2) as i64),
-        _ => Value::from(format!("v{number}").as_str()),
-    }
-}
-
-pub(super) fn account_model() -> EntityModel {
+pub(super) fn model() -> EntityModel {
     let phone = FieldSpec {
         compare: Compare::PhoneDigits,
         ..FieldSpec::default()
@@ -81,7 +69,7 @@ pub(super) fn account_model() -> EntityModel {
 /// What the options are called, before and after the mapping is changed.
 const KINDS: [[&str; 3]; 2] = [["x", "y", "z"], ["ex", "why", "zed"]];
 
-pub(super) fn account_mapping(system: usize, remapped: bool) -> SideMapping {
+pub(super) fn mapping(system: usize, remapped: bool) -> SideMapping {
     let [x, y, z] = KINDS[usize::from(remapped)];
     let mut title = FieldMapping::text("title");
     let mut kind = FieldMapping::choice("kind", OptionMap::of([(x, "x"), (y, "y"), (z, "z")]));
@@ -106,57 +94,6 @@ pub(super) fn account_mapping(system: usize, remapped: bool) -> SideMapping {
             (
                 "parent".into(),
                 FieldMapping::reference("parent", FieldKind::Text),
-            ),
-        ]),
-    }
-}
-
-pub(super) fn contact_model() -> EntityModel {
-    let account = FieldSpec {
-        reference: Some(ReferenceSpec {
-            entity: "account".into(),
-            required: true,
-            outside: Outside::Wait,
-            named_by: None,
-        }),
-        ..FieldSpec::default()
-    };
-    EntityModel {
-        name: "contact".into(),
-        fields: BTreeMap::from([
-            (
-                "email".into(),
-                FieldSpec {
-                    compare: Compare::IgnoreCase,
-                    ..FieldSpec::default()
-                },
-            ),
-            ("last".into(), FieldSpec::default()),
-            ("note".into(), FieldSpec::default()),
-            ("account".into(), account),
-        ]),
-        match_rules: vec![MatchRule {
-            name: "email".into(),
-            fields: vec![MatchField {
-                field: "email".into(),
-                normalise: Normaliser::Email,
-            }],
-        }],
-        identity: vec!["last".into(), "account".into()],
-    }
-}
-
-pub(super) fn contact_mapping() -> SideMapping {
-    SideMapping {
-        entity: "contact".into(),
-        xref: Some("xref".into()),
-        fields: BTreeMap::from([
-            ("email".into(), FieldMapping::text("email")),
-            ("last".into(), FieldMapping::text("last")),
-            ("note".into(), FieldMapping::text("note")),
-            (
-                "account".into(),
-                FieldMapping::reference("account", FieldKind::Text),
             ),
         ]),
     }
