@@ -17,7 +17,7 @@
 //! # }
 //! ```
 //!
-//! [`check`] looks at a configuration and its systems without changing anything; [`ask`] answers `status`, `explain` and `parked` through the
+//! [`check`] looks at a configuration and its systems without changing anything, [`conform`] whether a live system keeps what its connector declares; [`ask`] answers `status`, `explain` and `parked` through the
 //! socket of a running host, or from the data folder when none is running.
 //!
 //! The crate knows no connector: which there are is the caller's business.
@@ -29,6 +29,7 @@ mod bus;
 mod check;
 mod clock;
 mod config;
+mod conformance;
 mod connect;
 mod drift;
 mod golden;
@@ -50,6 +51,7 @@ pub use bus::{apply_bus, plan_bus};
 pub use check::{Coverage, FieldCoverage, Finding, Level, Reach, Report, SAMPLE_DEFAULT, check};
 pub use clock::SystemClock;
 pub use config::{Config, config_schema};
+pub use conformance::{Badge, Declared, Outcome, Probe, Tried, conform};
 pub use golden::{CaseResult, run_cases};
 pub use host::{Host, Plugins};
 pub use live::{Discovered, LiveField, LiveSide, describe_live, discover};

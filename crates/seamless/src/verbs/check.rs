@@ -1,24 +1,54 @@
 //! `check`.
 
 use seamless_core::ErrorKind;
-use seamless_host::{Config, Coverage, Level, Reach, Report, check as look_at};
+use seamless_host::{
+    Badge, Config, Coverage, Level, Outcome, Probe, Reach, Report, check as look_at, conform,
+};
 use serde_json::json;
 
+use super::badge;
 use crate::exit::{self, Exit};
 use crate::output::{Output, Tone, clean, table};
 use crate::plugins::plugins;
 
-pub(super) async fn check(config: &Config, reach: Reach, output: &Output) -> anyhow::Result<Exit> {
+pub(super) async fn check(
+    config: &Config,
+    reach: Reach,
+    probe: Option<&Probe>,
+    output: &Output,
+) -> anyhow::Result<Exit> {
     let report = look_at(config, &plugins(), reach).await;
-    let exit = exit_of(&report);
+    let mut exit = exit_of(&report);
+    let mut badges: Vec<Badge> = Vec::new();
+    // What cannot work need not be tried.
+    if let Some(probe) = probe.filter(|_| exit == Exit::Done) {
+        badges = conform(config, &plugins(), probe).await?;
+        if badges.iter().any(|badge| badge.count(Outcome::Broken) > 0) {
+            exit = Exit::Refused;
+        } else if badges.iter().any(|badge| !badge.left_behind.is_empty()) {
+            exit = Exit::Attention;
+        }
+    }
     let offline = matches!(reach, Reach::Offline);
-    let document = json!({
-        "ok": exit == Exit::Done,
+    let mut document = json!({
+        "ok": matches!(exit, Exit::Done | Exit::Attention),
         "offline": offline,
         "findings": report.findings,
         "coverage": report.coverage,
     });
-    output.print(&document, || text(&report, offline, output))?;
+    if probe.is_some() {
+        document["conformance"] = json!(badges);
+    }
+    output.print(&document, || {
+        let mut text = text(&report, offline, output);
+        for badge in &badges {
+            text += &badge::text(badge, output);
+        }
+        if probe.is_some() && badges.is_empty() {
+            text += "conformance was not tried: first put right what is said above\n";
+        }
+        text
+    })?;
     Ok(exit)
 }
 

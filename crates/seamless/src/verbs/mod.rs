@@ -1,6 +1,7 @@
 //! One module a verb.
 
 mod autotask;
+mod badge;
 mod bus;
 mod check;
 mod discover;
@@ -16,7 +17,7 @@ mod run;
 mod status;
 mod test;
 
-use seamless_host::{Config, Reach, config_schema};
+use seamless_host::{Config, Probe, Reach, config_schema};
 
 use crate::cli::{AutotaskVerb, Cli, PlanShow, Verb};
 use crate::exit::Exit;
@@ -29,14 +30,23 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> anyhow::Result<Exit> {
     match &cli.verb {
         Verb::Init { live: false, tenant } => init::write(&cli.config, tenant, output),
         Verb::Init { live: true, .. } => init::add_live(&config()?, &plugins(), output).await,
-        Verb::Check { offline, sample } => {
+        Verb::Check {
+            offline,
+            sample,
+            conformance,
+            write,
+        } => {
             let sample = *sample;
             let reach = if *offline {
                 Reach::Offline
             } else {
                 Reach::Live { sample }
             };
-            check::check(&config()?, reach, output).await
+            let probe = conformance.as_ref().map(|system| Probe {
+                system: system.clone(),
+                write: *write,
+            });
+            check::check(&config()?, reach, probe.as_ref(), output).await
         }
         Verb::Discover { system, entity } => {
             discover::discover(&config()?, system.as_deref(), entity.as_deref(), output).await
