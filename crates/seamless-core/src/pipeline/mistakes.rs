@@ -135,6 +135,8 @@ mistakes! {
     NamedReferenceIgnored,
     /// Nobody misses messages that a store from a backup believes to be under way.
     LostMessagesForgotten,
+    /// Reconciliation finds nothing wrong.
+    NothingReconciled,
     /// An edit of a record about which a person was asked after a lost create has it made again.
     SimilarForgotten,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use seamless_core::envelope::RowSeal;
 use seamless_core::memory::{MemoryBus, MemoryStore};
 use seamless_core::pipeline::{
-    Direction, FieldSpec, Link, Parked, Policy, RecordKey, ReferenceSpec, Rows, SyncSpec,
+    Direction, FieldSpec, Link, OnDrift, Parked, Policy, RecordKey, ReferenceSpec, Rows, SyncSpec,
 };
 use seamless_core::{NativeRecord, RecordId, RowKey, Side, SyncId, Table, Value};
 
@@ -277,10 +277,7 @@ fn pairs_agree(world: &World, parts: &Parts, links: &Links, plan: &Plan) -> Opti
             ));
         };
         for (side, record, xref) in [(Side::A, a, other), (Side::B, b, &key.id)] {
-            // What a person, or a clearing that comes late, empties on a side that is not read stays empty until it is reconciled.
-            let unread = !spec.direction.flows_from(side) && (plan.clear_xrefs || plan.unlinks > 0);
-            let held = record.fields.get("xref").and_then(Value::as_text);
-            if held != Some(xref.as_str()) && !(unread && held.is_none()) {
+            if record.fields.get("xref").and_then(Value::as_text) != Some(xref.as_str()) {
                 return Some(Violation::new(
                     "R11",
                     format!("{} does not carry {xref} on side {side:?}", key.path()),
@@ -296,7 +293,7 @@ fn pairs_agree(world: &World, parts: &Parts, links: &Links, plan: &Plan) -> Opti
             if let Some(problem) = one_way_broken(spec, field, name, b) {
                 return Some(Violation::new("R12", what(&problem)));
             }
-            if typed_over(world, spec, name, a, b) || defaulted(spec, name, a, b) {
+            if typed_over(world, plan, spec, name, a, b) || defaulted(spec, name, a, b) {
                 continue;
             }
             if let Some(reference) = &field.reference {
@@ -337,7 +334,7 @@ fn one_way_broken(spec: &SyncSpec, field: &FieldSpec, name: &str, b: &Record) ->
 }
 
 /// R12: what a person typed over on the far side of a one-way sync stays until the source changes the field.
-fn typed_over(world: &World, spec: &SyncSpec, name: &str, a: &Record, b: &Record) -> bool {
+fn typed_over(world: &World, plan: &Plan, spec: &SyncSpec, name: &str, a: &Record, b: &Record) -> bool {
     fn newest_first<'a>(record: &'a Record, name: &str) -> impl Iterator<Item = &'a Change> {
         record
             .history
@@ -345,7 +342,7 @@ fn typed_over(world: &World, spec: &SyncSpec, name: &str, a: &Record, b: &Record
             .rev()
             .filter(move |change| change.field == name)
     }
-    if spec.direction != Direction::BToA {
+    if spec.direction != Direction::BToA || (plan.reconciled && plan.on_drift == OnDrift::Restore) {
         return false;
     }
     if put_back_unseen(world, name, b) {

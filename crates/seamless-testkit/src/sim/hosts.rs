@@ -9,8 +9,8 @@ use seamless_core::envelope::{Hasher, Identity, RowSeal, Sealer};
 use seamless_core::mapping::SideMapping;
 use seamless_core::memory::{MemoryBus, MemoryStore, Snapshot};
 use seamless_core::pipeline::{
-    Applier, Direction, Engine, Entry, Mistakes, PlanItem, PollStep, Poller, Resolver, Rows, SideSpec,
-    SyncSpec, System as EngineSystem, Timings, Track, TrackState, WriteBacker,
+    Applier, Conduct, Direction, Engine, Entry, Mistakes, PlanItem, PollStep, Poller, Resolver, Rows,
+    SideSpec, Sweep, SweepStep, SyncSpec, System as EngineSystem, Timings, Track, TrackState, WriteBacker,
 };
 use seamless_core::{
     Bus, BusLimits, KeyProvider, Keyset, RowKey, Scan, Side, StateStore, SyncId, SystemId, Table,
@@ -356,8 +356,11 @@ impl Run {
             let capabilities = capabilities(&self.plan, &mapping.entity, system);
             SideSpec::new(SystemId::from(SYSTEMS[system]), mapping, capabilities)
         };
-        let sync = |entity: Entity| {
+        let sync = |mut entity: Entity| {
             let [a, b] = entity.mappings;
+            for field in entity.model.fields.values_mut() {
+                field.on_drift = self.plan.on_drift;
+            }
             let id = SyncId::from(entity.model.name.as_str());
             let owner = match entity.direction {
                 Direction::TwoWay if self.plan.owner_first => Side::A,
@@ -466,16 +469,8 @@ impl Run {
 
     fn spawn_workers(&self, executor: &mut Executor, host: usize, engine: &Arc<Engine>) {
         for mut poller in Poller::all(engine) {
-            let (sim, plan, polls) = (self.sim.clone(), self.plan.clone(), self.polls.clone());
-            let key = (poller.system().to_string(), poller.entity().to_owned());
-            let count = move || {
-                *polls
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .entry(key.clone())
-                    .or_default() += 1
-            };
-            count();
+            let (sim, plan) = (self.sim.clone(), self.plan.clone());
+            let count = self.counter(poller.system().to_string(), poller.entity());
             executor.spawn(host, async move {
                 loop {
                     match poller.step().await {
@@ -488,6 +483,11 @@ impl Run {
                     }
                 }
             });
+        }
+        if self.plan.reconciled {
+            for sweep in Sweep::all(engine, None, Conduct::Routine) {
+                self.spawn_sweep(executor, host, sweep);
+            }
         }
         for system in SYSTEMS {
             for _ in 0..self.plan.appliers {
@@ -529,6 +529,36 @@ impl Run {
                 });
             }
         }
+    }
+}
+
+impl Run {
+    fn spawn_sweep(&self, executor: &mut Executor, host: usize, mut sweep: Sweep) {
+        let sim = self.sim.clone();
+        let count = self.counter(format!("reconcile {}", sweep.system()), sweep.entity());
+        executor.spawn(host, async move {
+            loop {
+                match sweep.step().await {
+                    Ok(SweepStep::Page(_)) => sim.wait(Duration::from_millis(10)).await,
+                    Ok(SweepStep::End(_)) => {
+                        count();
+                        sim.wait(Duration::from_millis(300)).await;
+                    }
+                    Ok(SweepStep::Elsewhere) | Err(_) => sim.wait(Duration::from_millis(60)).await,
+                }
+            }
+        });
+    }
+
+    /// Counts the finished passes of a reader; none at first.
+    fn counter(&self, reader: String, entity: &str) -> impl Fn() + Send + 'static {
+        let (polls, key) = (self.polls.clone(), (reader, entity.to_owned()));
+        let count = move |by: u64| {
+            let mut polls = polls.lock().unwrap_or_else(PoisonError::into_inner);
+            *polls.entry(key.clone()).or_default() += by;
+        };
+        count(0);
+        move || count(1)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use seamless_core::pipeline::Direction;
+use seamless_core::pipeline::{Direction, OnDrift};
 
 use super::rng::Rng;
 
@@ -71,6 +71,10 @@ pub struct Plan {
     pub opportunities: Option<Direction>,
     /// What happens to the store.
     pub disaster: Option<Disaster>,
+    /// Everything is reconciled now and then, and some edits do not move their record's stamp.
+    pub reconciled: bool,
+    /// What reconciliation makes of an edit against the flow.
+    pub on_drift: OnDrift,
 }
 
 /// The store goes back to what it was, while the systems and the bus stay as they are.
@@ -125,7 +129,14 @@ impl Plan {
             tickets: further(&mut rng),
             opportunities: further(&mut rng),
             disaster: None,
+            reconciled: rng.per_mille(200),
+            on_drift: *rng
+                .pick(&[OnDrift::Keep, OnDrift::Restore])
+                .unwrap_or(&OnDrift::Keep),
         };
+        // What is cleared on a side that nobody polls is found by nobody else.
+        let one_way = [plan.tickets, plan.opportunities].contains(&Some(Direction::BToA));
+        plan.reconciled |= one_way && (plan.clear_xrefs || plan.unlinks > 0);
         // What people took apart or cleared is known to the store only: nobody could tell after its loss.
         if !plan.clear_xrefs && plan.unlinks == 0 && rng.per_mille(200) {
             let at = rng.between(40, events - 10);

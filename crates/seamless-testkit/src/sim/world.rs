@@ -70,6 +70,8 @@ pub(super) struct Edit {
     pub(super) value: Value,
     /// When it was made; it may land later.
     pub(super) stamp: Duration,
+    /// Its record's stamp does not move.
+    pub(super) silent: bool,
 }
 
 /// A record with its history.
@@ -203,7 +205,11 @@ impl World {
         else {
             return;
         };
-        let stamp = floor(late.stamp, plan);
+        let stamp = if late.silent {
+            record.stamp
+        } else {
+            floor(late.stamp, plan)
+        };
         record.touch(&late.entity, system, now);
         record.set(&late.field, late.value, now, stamp, true, plan);
     }

@@ -10,6 +10,7 @@ use crate::mapping::Observed;
 use crate::pipeline::engine::Engine;
 use crate::pipeline::intake::{Fresh, Known};
 use crate::pipeline::merge::Half;
+use crate::pipeline::mistakes::Mistake;
 use crate::pipeline::spec::{OnDrift, SyncSpec};
 use crate::pipeline::state::{Cursor, Hint, RecordKey, Rows, cursor_row, hint_row, pair_row_of};
 use crate::record::{NativeRecord, RecordId, Stamp};
@@ -111,6 +112,9 @@ impl Sweep {
         records: &[NativeRecord],
     ) -> Result<Vec<Finding>> {
         let engine = self.poller.engine.clone();
+        if engine.mistakes.has(Mistake::NothingReconciled) {
+            return Ok(Vec::new());
+        }
         let polled = polled_since(&engine, sync, side).await?;
         let mut taken = BTreeSet::new();
         let observed: Vec<Observed> = records
