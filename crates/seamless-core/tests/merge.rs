@@ -229,6 +229,10 @@ fn a_required_reference_without_counterpart_waits_alone_once_the_record_exists()
     );
     assert!(update.base == base, "the field stays dirty");
 
+    // A first link is not settled: whose record it is may depend on it.
+    let link = merged(&sync, ("1", "7"), None, &unlinked);
+    assert_eq!(link.waits_for, Some(("field".to_owned(), RecordId::from("7"))));
+
     let create = merge(&MergeInput {
         target: None,
         ..input(&sync, &observed("7"), &unlinked)

@@ -75,6 +75,25 @@ const PLANTED: &[Mistake] = &[
     Mistake::DropAfterFour,
     Mistake::PlanUngated,
     Mistake::RefusedFieldSettled,
+    Mistake::LoserHalfNotUpdated,
+    Mistake::UnlinkedRelinked,
+    Mistake::HeldForgotten,
+    Mistake::BlockedFieldHoldsRecord,
+    Mistake::LostMessagesForgotten,
+    Mistake::FirstMergeEmpties,
+    Mistake::StaleReadUnbounded,
+    Mistake::IntentWithoutLink,
+    Mistake::LinkedIsCandidate,
+    Mistake::ReferenceUntranslated,
+    Mistake::RequiredReferenceDropped,
+    Mistake::PendingSettled,
+    Mistake::NamedReferenceIgnored,
+    Mistake::RequiredFieldIgnored,
+    Mistake::PassengerIsDirty,
+    Mistake::OneWayIgnored,
+    Mistake::NothingReconciled,
+    Mistake::AskedIsNotAsked,
+    Mistake::AnswerOutlivesValues,
 ];
 
 const PLANTED_SEEDS: u64 = 1_500;
@@ -88,7 +107,7 @@ fn planted_mistakes_are_found() {
         }
     }
     assert!(missed.is_empty(), "not found: {missed:?}");
-    assert!(PLANTED.len() >= 15, "fewer mistakes than were promised");
+    assert!(PLANTED.len() >= 45, "fewer mistakes than were promised");
 }
 
 /// Runs seeds on all cores until so many have failed.

@@ -299,9 +299,8 @@ fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, plan: &mut 
     }
     let projected = match projected {
         Projected::Value(projection) => projection,
-        // The record is there already: the reference waits alone, even one that a create could not do without.
         Projected::Pending(parent) => {
-            plan.pending.insert(name.to_owned(), parent);
+            wait_or_leave(input, name, spec, parent, plan);
             return;
         }
         Projected::Blocked(reason) => {
@@ -314,7 +313,7 @@ fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, plan: &mut 
         }
         Projected::Pull(parent) => {
             plan.pulls.insert(name.to_owned());
-            plan.pending.insert(name.to_owned(), parent);
+            wait_or_leave(input, name, spec, parent, plan);
             return;
         }
     };
@@ -406,21 +405,26 @@ fn create_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, source: &V
 /// What is said of a reference to a record that takes no part.
 const LEFT_OUT: &str = "the record that it refers to takes no part in the sync";
 
-/// A create that cannot do without the reference waits. Any other leaves it out. Not settled: the field stays dirty, so that it is written once the
-/// parent has its counterpart.
+/// The reference is left out of the create. Not settled: the field stays dirty, so that it is written once the parent has its counterpart.
 fn pend(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, parent: RecordId, plan: &mut Merge) {
     let (s, t) = (input.side.index(), input.side.other().index());
-    let drops = input.mistakes.has(Mistake::RequiredReferenceDropped);
+    wait_or_leave(input, name, spec, parent, plan);
+    if plan.waits_for.is_none() {
+        set(plan, name, s, Half::Cleared, t, Half::Known(Value::Null));
+    }
+}
 
-    if spec
+/// A record that is not settled yet waits for a parent that it cannot do without; on one that is, the reference waits alone, and the rest flows.
+fn wait_or_leave(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, parent: RecordId, plan: &mut Merge) {
+    let required = spec
         .reference
         .as_ref()
-        .is_some_and(|reference| reference.required && !drops)
-    {
+        .is_some_and(|reference| reference.required);
+    let settled = input.base.is_some_and(|base| base.contains_key(name));
+    if required && !settled && !input.mistakes.has(Mistake::RequiredReferenceDropped) {
         plan.waits_for.get_or_insert((name.to_owned(), parent));
     } else {
         plan.pending.insert(name.to_owned(), parent);
-        set(plan, name, s, Half::Cleared, t, Half::Known(Value::Null));
     }
 }
 

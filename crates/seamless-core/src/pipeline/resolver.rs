@@ -371,6 +371,13 @@ impl Case<'_> {
     async fn create(self) -> Result<()> {
         let stamped = find_stamped(self.engine, &self.sync, &self.mapping, &self.intent.source).await?;
         if let Some(first) = stamped.first().cloned() {
+            if self.was_there_before(&first) {
+                // Linked once, by a store that is no more: to take it for what we sent would make every difference its edit.
+                let note = "the create did not land: the record that carries its cross-reference is older, and is linked by that";
+                return self
+                    .give_back(Reason::RecoveredNotApplied, note, Vec::new())
+                    .await;
+            }
             let twins = if stamped.len() > 1 {
                 report_twins(self.engine, &self.sync, &self.intent.source, &stamped).await?
             } else {
@@ -428,6 +435,13 @@ impl Case<'_> {
             vec![row],
         )
         .await
+    }
+
+    /// Whether the record was known before the create.
+    fn was_there_before(&self, record: &Observed) -> bool {
+        let number = |id: &RecordId| id.0.parse::<i64>().ok();
+        let mark = self.intent.high_water.as_ref().and_then(number);
+        mark.zip(number(&record.id)).is_some_and(|(mark, id)| id <= mark)
     }
 
     /// Unlinked records that are newer than what was known before the create.

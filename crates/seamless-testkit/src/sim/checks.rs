@@ -342,7 +342,15 @@ fn typed_over(world: &World, plan: &Plan, spec: &SyncSpec, name: &str, a: &Recor
             .rev()
             .filter(move |change| change.field == name)
     }
-    if spec.direction != Direction::BToA || (plan.reconciled && plan.on_drift == OnDrift::Restore) {
+    let required = spec
+        .side(Side::A)
+        .mapping
+        .fields
+        .get(name)
+        .is_some_and(|field| field.required);
+    let restorable = !(required && value(b, name).is_empty());
+    let restored = plan.reconciled && plan.on_drift == OnDrift::Restore && restorable;
+    if spec.direction != Direction::BToA || restored {
         return false;
     }
     if put_back_unseen(world, name, b) {

@@ -273,6 +273,10 @@ fn drift_of(
         let then = match on_drift {
             OnDrift::Keep => DriftThen::Kept,
             OnDrift::Report => DriftThen::Reported,
+            // A field that is required cannot be emptied, whatever the source says.
+            OnDrift::Restore if is_required(sync, side, &name) && source_has_none(known, side, &name) => {
+                DriftThen::Reported
+            }
             OnDrift::Restore => DriftThen::Restored,
         };
         // What was never settled here was never ours to keep.
@@ -323,4 +327,15 @@ fn differing(
         fields.insert(name.clone(), (field, spec.on_drift));
     }
     fields
+}
+
+fn is_required(sync: &SyncSpec, side: Side, name: &str) -> bool {
+    let field = sync.side(side).mapping.fields.get(name);
+    field.is_some_and(|field| field.required)
+}
+
+fn source_has_none(known: &Known, side: Side, name: &str) -> bool {
+    let halves = known.pair.as_ref().and_then(|pair| pair.base.get(name));
+    halves
+        .is_some_and(|halves| matches!(&halves[side.other().index()], Half::Known(value) if value.is_empty()))
 }
