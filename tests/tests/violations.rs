@@ -6,14 +6,14 @@ use seamless_sandbox::Config;
 use seamless_tests::{World, number};
 use serde_json::{Value as Json, json};
 
-/// A bad day: the tenant moves twice, faults in every dress, pages that lead astray, slow answers.
+/// A bad day: the tenant moves, faults come in every dress, pages lead astray, answers are slow.
 fn bad_day() -> Json {
     let of_autotask = |mut fault: Json| {
         fault["system"] = json!("autotask");
         fault
     };
     json!({
-        "zone_moved": of_autotask(json!({ "next": 2, "path": "query" })),
+        "zone_moved": of_autotask(json!({ "next": 1, "path": "query" })),
         "error_500": of_autotask(json!({ "probability": 0.03 })),
         "error_500_applied": of_autotask(json!({ "probability": 0.03, "on": "writes" })),
         "unavailable": of_autotask(json!({ "probability": 0.03 })),
@@ -21,7 +21,7 @@ fn bad_day() -> Json {
         "lost_answer": of_autotask(json!({ "probability": 0.03, "on": "writes" })),
         "truncated_body": of_autotask(json!({ "probability": 0.01 })),
         "latency": of_autotask(json!({ "probability": 0.3, "delay_ms": 30 })),
-        "foreign_next_page": of_autotask(json!({ "probability": 1.0 })),
+        "foreign_next_page": of_autotask(json!({ "next": 3, "path": "query" })),
     })
 }
 
@@ -58,10 +58,17 @@ fn no_rule_of_autotask_is_broken_on_a_bad_day() {
         }
         std::thread::sleep(Duration::from_millis(500));
     }
+    // Once more, in the middle of it.
+    world.faults(bad_day());
+    std::thread::sleep(Duration::from_secs(1));
     let struck = world.get("/stats")["autotask"]["faults"].clone();
-    for fault in ["zone_moved", "error_500", "unavailable", "latency"] {
+    for fault in ["error_500", "unavailable", "latency", "throttled"] {
         assert!(number(&struck[fault]) > 0, "{fault} never came: {struck:#}");
     }
+    assert!(
+        number(&world.get("/stats")["autotask"]["by_status"]["401"]) > 0,
+        "the tenant moved"
+    );
     drop(host);
     world.faults(json!({}));
     world.good_run();
