@@ -65,6 +65,8 @@ pub struct Config {
     pub opportunity_edits_move_activity: bool,
     /// Over which form of their bodies Autotask's events are signed.
     pub hook_form: HookForm,
+    /// Events of one entity that Autotask sends in an hour; more are not sent.
+    pub hook_events_an_hour: u32,
     /// Autotask requests per rolling hour.
     pub hourly_limit: u32,
     /// HTTP status of a call beyond the hourly limit (not established for the real service).
@@ -102,6 +104,7 @@ impl Default for Config {
             udf_moves_stamp: true,
             opportunity_edits_move_activity: true,
             hook_form: HookForm::default(),
+            hook_events_an_hour: 1_500,
             hourly_limit: 10_000,
             over_limit_status: 429,
             threads_max: 3,

@@ -156,6 +156,8 @@ pub struct Faults {
     pub foreign_next_page: Fault,
     /// Searches by value answer with every record there is (up to a page).
     pub ignored_filter: Fault,
+    /// A workflow rule takes an API's update of an existing record back at once; the answer is a 200 all the same (method `RULE`, path `/Tickets`).
+    pub undone_write: Fault,
     /// An event of Autotask is never sent: a gap in its numbers (method `HOOK`, path `/Companies`).
     pub hook_lost: Fault,
     /// An event is sent twice.

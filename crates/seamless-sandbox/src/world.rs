@@ -210,8 +210,17 @@ impl World {
         let lag_until = xref
             .filter(|x| changes.iter().any(|(f, _)| f == x))
             .and_then(|_| self.lag(system, entity, true));
+        let path = format!("/{}", self.table(system, entity).schema.collection);
+        let call = Call {
+            system,
+            method: "RULE",
+            path: &path,
+            write: true,
+        };
+        let undone = self.strike(&call, |f| &mut f.undone_write).is_some();
         let table = self.table_mut(system, entity);
         table.flush_late(id);
+        let mut undo = Vec::new();
         let mut changed = Vec::new();
         let mut only_udfs = !changes.is_empty();
         for (field, value) in changes {
@@ -221,6 +230,9 @@ impl World {
                 continue;
             }
             changed.push(*field);
+            if Some(*field) != xref && undone {
+                undo.push((*field, old.clone()));
+            }
             if Some(*field) == xref {
                 if let Some(rec) = table.meta(id) {
                     rec.xref_seq = if value.is_blank() { 0 } else { seq };
@@ -234,6 +246,9 @@ impl World {
         self.touch(system, entity, id, now, modified);
         self.single_primary(system, entity, id, now);
         self.mark_synced(system, entity, id, changes);
+        for (field, old) in undo {
+            self.table_mut(system, entity).set(id, field, old);
+        }
         if system == System::Autotask && !changed.is_empty() {
             self.cause_events(entity, id, Action::Update, &changed, true);
         }

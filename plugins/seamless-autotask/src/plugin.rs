@@ -95,12 +95,8 @@ impl Reader for Connector {
         self.0.find(entity, lookups).await
     }
 
-    /// The zone, and one cheap call that needs the credentials.
     async fn ping(&self) -> Result<()> {
-        self.0
-            .get("Companies", "Companies/entityInformation")
-            .await
-            .map(drop)
+        self.0.ping().await
     }
 
     fn narrow(&self, entity: &str, fields: &BTreeSet<String>) {

@@ -607,3 +607,90 @@ async fn a_survey_is_the_first_to_wait_when_calls_run_short() {
     let found = bench.source.fetch("Companies", &[id]).await.unwrap();
     assert_eq!(found.len(), 1, "others go on");
 }
+
+#[tokio::test]
+async fn a_new_primary_contact_takes_the_place_of_the_old_one_and_a_poll_shows_both() {
+    let bench = bench(config(), json!({})).await;
+    let company = bench.create_company("One", "crm-1").await.unwrap();
+    let person = |name: &str| -> Fields {
+        [
+            ("companyID", Value::from(company.as_str())),
+            ("firstName", Value::from(name)),
+            ("lastName", Value::from("Doe")),
+            ("primaryContact", Value::Bool(true)),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    };
+    let create = |name: &str| bench.write("Contacts", WriteAction::Create { fields: person(name) });
+    let first = create("Jane").await.unwrap();
+    let read = |id: RecordId| async move { bench_fetch(&bench.target, id).await };
+    let before = read(first.clone()).await;
+    assert_eq!(before.fields["primaryContact"], Value::Bool(true));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let second = create("Joan").await.unwrap();
+    let (old, new) = (read(first.clone()).await, read(second.clone()).await);
+    assert_eq!(
+        old.fields["primaryContact"],
+        Value::Bool(false),
+        "there is one only"
+    );
+    assert_eq!(new.fields["primaryContact"], Value::Bool(true));
+    assert!(
+        old.stamp > before.stamp,
+        "what the system did is a change like any other"
+    );
+    let changed = bench.all("Contacts", old.stamp, 500).await;
+    assert!(
+        changed.contains(&first.0) && changed.contains(&second.0),
+        "{changed:?}"
+    );
+}
+
+async fn bench_fetch(target: &Arc<dyn Target>, id: RecordId) -> seamless_core::NativeRecord {
+    target.fetch("Contacts", &[id]).await.unwrap().remove(0)
+}
+
+#[tokio::test]
+async fn a_category_fills_what_nobody_sent_and_an_inactive_one_is_refused() {
+    let bench = bench(config(), json!({})).await;
+    let company = bench.create_company("One", "crm-1").await.unwrap();
+    let ticket = |category: Option<i64>| -> Fields {
+        let mut fields: Fields = [
+            ("companyID", Value::from(company.as_str())),
+            ("title", Value::from("Printer")),
+            ("status", Value::Int(1)),
+            ("priority", Value::Int(1)),
+            ("queueID", Value::Int(29_682_833)),
+            ("dueDateTime", Value::from("2030-01-01T00:00:00Z")),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        fields.extend(category.map(|category| ("ticketCategory".to_owned(), Value::Int(category))));
+        fields
+    };
+    let made = bench
+        .write("Tickets", WriteAction::Create { fields: ticket(None) })
+        .await
+        .unwrap();
+    let read = bench.target.fetch("Tickets", &[made]).await.unwrap().remove(0);
+    assert_eq!(
+        read.fields["ticketCategory"],
+        Value::Int(3),
+        "the default category"
+    );
+    let refused = bench
+        .write(
+            "Tickets",
+            WriteAction::Create {
+                fields: ticket(Some(9)),
+            },
+        )
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (refused.kind, refused.effect, refused.field.as_deref()),
+        (ErrorKind::Invalid, Effect::NotApplied, Some("ticketCategory")),
+        "{refused:?}"
+    );
+}

@@ -74,7 +74,7 @@ impl Usage {
 }
 
 impl std::fmt::Display for Forecast {
-    /// `4100 calls, 41 min, leaves 60 % for live changes`.
+    /// `4,100 calls, 41 min, leaves 60 % for live changes`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let secs = self.time.as_secs();
         let time = if secs < 90 {
@@ -85,9 +85,23 @@ impl std::fmt::Display for Forecast {
         write!(
             f,
             "{} calls, {time}, leaves {} % for live changes",
-            self.calls, self.leaves_percent
+            grouped(self.calls),
+            self.leaves_percent
         )
     }
+}
+
+/// A number as people write it: `4,100`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// An option list whose entries depend on what another field holds (sub-issue types on issue types).
@@ -133,7 +147,11 @@ mod tests {
         assert_eq!((many.time.as_secs() / 60, many.leaves_percent), (41, 19));
         assert_eq!(
             usage(0).forecast(4_000).to_string(),
-            "4000 calls, 7 min, leaves 60 % for live changes"
+            "4,000 calls, 7 min, leaves 60 % for live changes"
+        );
+        assert_eq!(
+            [0, 999, 1_000, 1_234_567].map(grouped),
+            ["0", "999", "1,000", "1,234,567"]
         );
         let huge = usage(0).forecast(1_000_000);
         assert!(

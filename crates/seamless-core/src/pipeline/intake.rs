@@ -495,6 +495,13 @@ impl Known {
         )?))
     }
 
+    /// Nothing that was published of it is still under way.
+    pub(super) fn is_settled(&self) -> bool {
+        self.track
+            .as_ref()
+            .is_none_or(|track| track.state == TrackState::Settled)
+    }
+
     pub(super) async fn load(engine: &Engine, sync: &SyncSpec, keys: &[RecordKey]) -> Result<Vec<Known>> {
         let mut rows = Vec::with_capacity(keys.len() * 5);
         for key in keys {

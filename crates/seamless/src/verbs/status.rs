@@ -117,6 +117,9 @@ fn text(status: &Status, records: Option<&[ParkedRecord]>, output: &Output) -> S
             usage.window.as_secs() / 60,
             usage.own
         );
+        if let Some(forecast) = status.backfill.get(system) {
+            text += &format!("  backfill: {forecast}\n");
+        }
     }
     text += &format!("\n{}\n", output.paint(Tone::Head, "read up to"));
     let cursor = |cursor: &seamless_host::CursorStatus| {

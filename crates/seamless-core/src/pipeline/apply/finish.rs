@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::item::{End, Item};
-use crate::contract::{Expect, MessageId, Op, RowKey, Scan, Table};
+use crate::contract::{Expect, MessageId, Op, RowKey, Scan, Side, Table};
 use crate::error::{ErrorKind, Result};
 use crate::mapping::Observed;
 use crate::pipeline::ledger::{Entry, Reason};
@@ -288,11 +288,20 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
         } else {
             hint = true;
             engine.counters.open_window.add(1);
-            let note = format!(
-                "{name} was read back differently from what was written: somebody edited it just then, or the system rewrites it"
-            );
+            let note = if compare.same(&write.before, back) {
+                format!(
+                    "{name} was written, and holds again what it held before: a rule of the system (a workflow rule), or somebody, took the change back at once"
+                )
+            } else {
+                format!(
+                    "{name} was read back differently from what was written: somebody edited it just then, or the system rewrites it"
+                )
+            };
             entries.push(Entry::new(now, &key, Reason::UndeclaredRewrite, note).other(&target));
         }
+    }
+    if let (Some((Reason::Created, _)), Some(readback)) = (&new_link, &readback) {
+        keep_what_it_was_born_with(&sync, &writes, readback, t, &mut pair);
     }
     let seen_target = readback.as_ref().and_then(|record| record.stamp).or(target_stamp);
     see(engine, &mut pair, s, source_stamp, t, seen_target);
@@ -326,6 +335,27 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
         entries,
         sync,
         key,
+    }
+}
+
+/// What the system itself gives to a new record (the defaults of a category) is nobody's edit, where the field only follows.
+fn keep_what_it_was_born_with(
+    sync: &SyncSpec,
+    writes: &BTreeMap<String, FieldWrite>,
+    born: &Observed,
+    t: usize,
+    pair: &mut Pair,
+) {
+    let there = if t == 0 { Side::A } else { Side::B };
+    for (name, halves) in &mut pair.base {
+        let follows = sync
+            .model
+            .fields
+            .get(name)
+            .is_some_and(|spec| !sync.flow_of(spec).flows_from(there));
+        if let (true, false, Some(value)) = (follows, writes.contains_key(name), born.fields.get(name)) {
+            halves[t] = Half::Known(value.clone());
+        }
     }
 }
 

@@ -57,7 +57,7 @@ pub struct ApplyStep {
 
 const BATCH_MIN: usize = 8;
 const BATCH_MAX: usize = 200;
-/// A step that takes longer makes the batch smaller, a quicker one larger: claims, locks and reads must stay fresh.
+/// A step that takes longer makes the batch smaller, a quicker one larger: claims, locks and reads must stay fresh, and each step has reads of its own.
 const STEP_GOAL: Duration = Duration::from_millis(1_500);
 
 impl Applier {
@@ -92,11 +92,33 @@ impl Applier {
             .saturating_sub(started)
             .saturating_sub(wait);
         let mut batch = self.batch.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if took > STEP_GOAL {
-            *batch = (size / 2).max(BATCH_MIN);
-        } else if took < STEP_GOAL / 3 && step.taken == size {
-            *batch = (size * 2).min(BATCH_MAX);
+        if took > STEP_GOAL || step.taken == size {
+            *batch = next_batch(size, took);
         }
         Ok(step)
+    }
+}
+
+/// The batch that would have taken nine tenths of the goal; never less than half of the last one, nor more than twice as much.
+fn next_batch(size: usize, took: Duration) -> usize {
+    let fits = size as u128 * STEP_GOAL.as_millis() * 9 / 10 / took.as_millis().max(1);
+    let fits = usize::try_from(fits).unwrap_or(BATCH_MAX);
+    fits.clamp(size / 2, size * 2).clamp(BATCH_MIN, BATCH_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_come_close_to_the_goal_and_stay_there() {
+        // Milliseconds for each record, and the batch that fits.
+        for (each, expected) in [(0, 200), (7, 192), (50, 27), (100, 13), (150, 9), (1_000, 8)] {
+            let mut size = 32;
+            for _ in 0..10 {
+                size = next_batch(size, Duration::from_millis(each * size as u64));
+            }
+            assert!(size.abs_diff(expected) <= 1, "{each} ms: {size}");
+        }
     }
 }

@@ -249,7 +249,17 @@ fn drift_of(
             Some(_) => {}
         }
     }
-    if sync.sends_from(side) && !known.says_nothing_new(engine, sync, side, observed, content) {
+    let fields = differing(sync, side, observed, known, |flows| flows);
+    // Our own last write is published once more by a poll, and says nothing: here it is no find.
+    let as_settled = known
+        .pair
+        .as_ref()
+        .is_some_and(|pair| pair.mapping[side.index()] == sync.side(side).mapping_version())
+        && fields.is_empty()
+        && observed.broken.is_empty()
+        && known.is_settled();
+    if sync.sends_from(side) && !as_settled && !known.says_nothing_new(engine, sync, side, observed, content)
+    {
         let seen = known.pair.as_ref().and_then(|pair| pair.seen[side.index()]);
         let changed = observed.stamp.max(observed.created);
         let a_poll_brings_it = polled.is_none_or(|since| changed >= Some(since) && changed > seen);
@@ -258,15 +268,8 @@ fn drift_of(
         } else {
             DriftKind::Missed
         };
-        let fields = differing(sync, side, observed, known, |flows| flows);
-        add(
-            kind,
-            DriftThen::Published,
-            fields
-                .into_iter()
-                .map(|(name, (field, _))| (name, field))
-                .collect(),
-        );
+        let fields = fields.into_iter().map(|(name, (field, _))| (name, field));
+        add(kind, DriftThen::Published, fields.collect());
     }
     let mut against: BTreeMap<DriftThen, BTreeMap<String, DriftField>> = BTreeMap::new();
     for (name, (field, on_drift)) in differing(sync, side, observed, known, |flows| !flows) {

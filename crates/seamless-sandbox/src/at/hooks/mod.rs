@@ -41,8 +41,6 @@ pub(crate) enum Action {
     Delete,
 }
 
-/// Events of one entity type in an hour; more are not sent.
-const EVENTS_AN_HOUR: u32 = 1_500;
 const TRIES_MAX: u32 = 5;
 const RETRY_MS: i64 = 30_000;
 /// Events in a row that came to nothing before a callout is switched off.
@@ -291,11 +289,12 @@ impl World {
 
     fn may_cause(&mut self, entity: Entity) -> bool {
         let now = self.clock.limit_ms();
+        let most = self.config.hook_events_an_hour as usize;
         let hour = self.hooks.hour.entry(entity).or_default();
         while hour.front().is_some_and(|at| *at <= now - 3_600_000.0) {
             hour.pop_front();
         }
-        if hour.len() >= EVENTS_AN_HOUR as usize {
+        if hour.len() >= most {
             return false;
         }
         hour.push_back(now);

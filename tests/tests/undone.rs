@@ -1,0 +1,34 @@
+//! A 200 is no proof: a workflow rule may have taken the change back by the time it is read again.
+
+use seamless_tests::{World, number, text};
+use serde_json::json;
+
+#[test]
+fn a_change_that_a_workflow_rule_takes_back_is_told() {
+    let world = World::of(40, 52);
+    world.good_run();
+    let ticket = world.linked("autotask", "ticket")[0]["id"].clone();
+    let record = world.record("autotask", "ticket", &ticket);
+    let (before, crm_ticket) = (record["fields"]["title"].clone(), record["counterpart"].clone());
+    world.faults(json!({ "undone_write": { "next": 1, "system": "autotask", "path": "/Tickets" } }));
+    world.edit("crm", "ticket", &crm_ticket, json!({ "subject": "Ruled out" }));
+    world.good_run();
+    assert_eq!(
+        world.record("autotask", "ticket", &ticket)["fields"]["title"],
+        before
+    );
+    let shown = format!("crm:{}", text(Some(&crm_ticket)));
+    let why = world.seamless(&["explain", "ticket", &shown]);
+    assert!(
+        format!("{why:?}")
+            .contains("title was written, and holds again what it held before: a rule of the system"),
+        "{why:?}"
+    );
+    // The sync flows the other way: the rule's word stands, and is on the list.
+    let found = world.seamless(&["reconcile", "--json"]);
+    assert_eq!(found.code, 4, "{found:?}");
+    assert_eq!(number(&found.json()["found"]["against_flow"]), 1, "{found:?}");
+    let calls = world.last_call();
+    world.good_run();
+    assert_eq!(world.writes_since(calls).len(), 0, "nobody fights with a rule");
+}
