@@ -223,6 +223,9 @@ fn outcome_of(engine: &Engine, item: &mut Item, parked: Option<Parked>, entries:
     outcome
 }
 
+/// What is said of a field that a system confirmed and did not write: it drops what it does not know, or says yes and means no.
+const NOT_ARRIVED: &str = "waits: the other side confirmed the write and holds what it held before; is the field called otherwise there, or not writable?";
+
 fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
     let Landing {
         sync,
@@ -237,6 +240,7 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
         ..
     } = landing;
     let (s, t) = (key.side.index(), key.side.other().index());
+    let settled = landing.pair.base.clone();
     let mut pair = Pair {
         base: planned,
         blocked: landing.blocked,
@@ -268,6 +272,17 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
         };
         if compare.same(&write.predicted, back) || engine.mistakes.has(Mistake::ReadBackUnpredicted) {
             halves[t] = Half::Known(back.clone());
+            continue;
+        }
+        if compare.same(&write.before, back) {
+            // Confirmed, and nothing has changed. Taking it for somebody's edit would carry the old value back over the new one.
+            match settled.get(name) {
+                Some(halves) => pair.base.insert(name.clone(), halves.clone()),
+                None => pair.base.remove(name),
+            };
+            pair.blocked.insert(name.clone(), NOT_ARRIVED.to_owned());
+            let note = format!("{name} {NOT_ARRIVED}");
+            entries.push(Entry::new(now, &key, Reason::FieldBlocked, note).other(&target));
             continue;
         }
         let hash = engine.hash(&BTreeMap::from([
