@@ -5,6 +5,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 work=${WORK:-"$here/.work"}
 port=${PORT:-5673}
+http_port=${HTTP_PORT:-5301}
 mkdir -p "$work"
 
 if [ ! -x "$work/venv/bin/python" ]; then
@@ -17,12 +18,16 @@ fi
 
 cargo build --manifest-path "$here/../../Cargo.toml" --package seamless-emulator --example serve
 target=${CARGO_TARGET_DIR:-"$here/../../target"}
-"$target/debug/examples/serve" "$port" >"$work/connection-string" &
+"$target/debug/examples/serve" "$port" "$http_port" >"$work/connection-string" &
 emulator=$!
 trap 'kill "$emulator"' EXIT
 until grep -q Endpoint "$work/connection-string"; do sleep 0.1; done
 CONNECTION_STRING=$(cat "$work/connection-string")
-export CONNECTION_STRING
+HTTP_CONNECTION_STRING=$(sed "s/localhost:$port/localhost:$http_port/" "$work/connection-string")
+export CONNECTION_STRING HTTP_CONNECTION_STRING
+
+echo "azure-servicebus (Python), management"
+"$work/venv/bin/python" "$here/management.py"
 
 echo "azure-servicebus (Python)"
 "$work/venv/bin/python" "$here/client.py"

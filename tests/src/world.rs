@@ -191,6 +191,20 @@ impl World {
         );
     }
 
+    /// The same, but the record's change stamp does not show it.
+    pub fn edit_quietly(&self, system: &str, entity: &str, id: &Json, fields: Json) {
+        self.post(
+            "/edit",
+            json!({ "system": system, "entity": entity, "id": id, "fields": fields, "label": "nobody saw", "quiet": true }),
+        );
+    }
+
+    /// Lets an hour pass in both systems and reads what there is, so that the next poll reads nothing again that is older.
+    pub fn an_hour_later(&self) {
+        self.post("/clock", json!({ "advance_secs": 3600 }));
+        self.good_run();
+    }
+
     /// A person makes a record; returns its id.
     pub fn create(&self, system: &str, entity: &str, fields: Json) -> Json {
         let made = self.post(

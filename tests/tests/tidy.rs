@@ -37,7 +37,7 @@ fn allowed(name: &str) -> (Vec<&'static str>, Vec<&'static str>) {
         // The sandbox's systems are peers of its connector suite.
         "seamless-testkit" => (vec!["seamless-core", "seamless-sandbox"], vec![]),
         "seamless-servicebus" => (
-            vec!["seamless-core"],
+            vec!["seamless-core", "seamless-http"],
             vec!["seamless-testkit", "seamless-emulator"],
         ),
         // Peers that are run as they are: nothing of ours is in them, and no mistake of ours is in both.

@@ -2,6 +2,7 @@
 //! and the pipeline that keeps records in step. No sockets, no files, no vendor names; time and chance are traits.
 
 mod capability;
+mod claim_check;
 mod contract;
 pub mod envelope;
 mod error;
@@ -13,6 +14,7 @@ mod record;
 mod value;
 
 pub use capability::*;
+pub use claim_check::ClaimCheck;
 pub use contract::*;
 pub use error::*;
 pub use keyset::*;

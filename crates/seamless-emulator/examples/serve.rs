@@ -1,5 +1,5 @@
 //! Runs a namespace with the entities that the scripts in `examples/servicebus-clients` use, until it is interrupted.
-//! Takes the port (5672 by default) and prints the connection string.
+//! Takes the port for AMQP (5672 by default) and the one for HTTP (5300), and prints the connection string for AMQP.
 #![expect(clippy::print_stdout, reason = "a program that prints")]
 
 use std::net::SocketAddr;
@@ -9,11 +9,14 @@ use seamless_emulator::{Emulator, EntitySettings, Filter, Options, TopicSettings
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    let port = std::env::args()
-        .nth(1)
-        .map_or(Ok(5672), |port| port.parse().map_err(std::io::Error::other))?;
+    let port = |at, default| {
+        std::env::args()
+            .nth(at)
+            .map_or(Ok(default), |port| port.parse().map_err(std::io::Error::other))
+    };
     let emulator = Emulator::start(Options {
-        amqp: SocketAddr::from(([127, 0, 0, 1], port)),
+        amqp: SocketAddr::from(([127, 0, 0, 1], port(1, 5672)?)),
+        http: SocketAddr::from(([127, 0, 0, 1], port(2, 5300)?)),
         ..Options::default()
     })
     .await?;

@@ -1,6 +1,6 @@
 //! Trouble on demand.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
@@ -19,6 +19,8 @@ pub(crate) struct Faults {
     busy: AtomicUsize,
     swallow: AtomicUsize,
     slow_micros: AtomicU64,
+    /// Blows that a connection has not met yet.
+    coming: AtomicI64,
 }
 
 impl Default for Faults {
@@ -28,6 +30,7 @@ impl Default for Faults {
             busy: AtomicUsize::new(0),
             swallow: AtomicUsize::new(0),
             slow_micros: AtomicU64::new(0),
+            coming: AtomicI64::new(0),
         }
     }
 }
@@ -35,7 +38,25 @@ impl Default for Faults {
 impl Faults {
     pub(crate) fn strike(&self, blow: Blow) {
         // Nobody listens when nobody is connected.
-        drop(self.blows.send(blow));
+        let met = self.blows.send(blow).unwrap_or(0);
+        self.coming
+            .fetch_add(i64::try_from(met).unwrap_or(0), Ordering::SeqCst);
+    }
+
+    /// A connection has met a blow.
+    pub(crate) fn met(&self) {
+        self.coming.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Waits until every connection has met what struck it, for a second at most: one that just went meets nothing.
+    pub(crate) async fn landed(&self) {
+        for _ in 0..1_000 {
+            if self.coming.load(Ordering::SeqCst) <= 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.coming.store(0, Ordering::SeqCst);
     }
 
     pub(crate) fn listen(&self) -> broadcast::Receiver<Blow> {

@@ -4,27 +4,34 @@ mod amqp;
 mod broker;
 mod clock;
 mod faults;
+mod http;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 pub use amqp::Access;
-pub use broker::{EntitySettings, Filter, TopicSettings};
+pub use broker::{EntitySettings, Filter, Tier, TopicSettings};
 pub use clock::{Clock, SystemClock};
 
+use amqp::Keys;
 use broker::Broker;
 use faults::Blow;
+use http::Desk;
 
 /// How an emulator starts.
 pub struct Options {
     /// Where AMQP is spoken; loopback only. Port 0 takes any free one.
     pub amqp: SocketAddr,
-    /// The key of the namespace.
+    /// Where the management of entities and the HTTP form of sending and receiving are; loopback only. Port 0 takes any free one.
+    pub http: SocketAddr,
+    /// The key of the namespace, with every right.
     pub access: Access,
+    /// What the namespace can do.
+    pub tier: Tier,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -33,10 +40,13 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             amqp: SocketAddr::from(([127, 0, 0, 1], 0)),
+            http: SocketAddr::from(([127, 0, 0, 1], 0)),
             access: Access {
                 key_name: "RootManageSharedAccessKey".to_owned(),
                 key: "c2VhbWxlc3MtZW11bGF0b3Itbm90LWEtc2VjcmV0".to_owned(),
+                manage: true,
             },
+            tier: Tier::default(),
             clock: Arc::new(SystemClock),
         }
     }
@@ -45,36 +55,59 @@ impl Default for Options {
 /// A namespace on loopback. It ends, with everything in it, when it is dropped.
 pub struct Emulator {
     broker: Arc<Broker>,
-    access: Arc<Access>,
+    keys: Arc<Keys>,
     amqp: SocketAddr,
+    http: SocketAddr,
     _tasks: JoinSet<()>,
 }
 
 /// Most connections at a time.
 const CONNECTIONS_MAX: usize = 1_000;
+/// The name of the key that may only send and listen.
+const SEND_AND_LISTEN: &str = "SendAndListen";
 
 impl Emulator {
     /// Starts an empty namespace.
     pub async fn start(options: Options) -> std::io::Result<Emulator> {
-        if !options.amqp.ip().is_loopback() {
-            let reason = format!(
-                "{} is not a loopback address: the emulator has no TLS",
-                options.amqp
-            );
-            return Err(std::io::Error::other(reason));
+        for address in [options.amqp, options.http] {
+            if !address.ip().is_loopback() {
+                let reason = format!("{address} is not a loopback address: the emulator has no TLS");
+                return Err(std::io::Error::other(reason));
+            }
         }
         let listener = TcpListener::bind(options.amqp).await?;
         let amqp = listener.local_addr()?;
+        let http_listener = TcpListener::bind(options.http).await?;
+        let http = http_listener.local_addr()?;
         let broker = Arc::new(Broker::new(options.clock));
-        let access = Arc::new(options.access);
+        // Every key but the first may only send and listen: what a host needs.
+        let limited = Access {
+            key_name: SEND_AND_LISTEN.to_owned(),
+            key: options.access.key.chars().rev().collect(),
+            manage: false,
+        };
+        let keys = Arc::new(Keys(vec![options.access, limited]));
+        let desk = Desk {
+            broker: broker.clone(),
+            keys: keys.clone(),
+            tier: options.tier,
+        };
         let mut tasks = JoinSet::new();
-        let (for_time, for_peers, key) = (broker.clone(), broker.clone(), access.clone());
+        let for_time = broker.clone();
         tasks.spawn(async move { for_time.keep_time().await });
-        tasks.spawn(async move { listen(listener, for_peers, key).await });
+        let peer = desk.clone();
+        tasks.spawn(listen(listener, move |stream| {
+            let (broker, keys) = (peer.broker.clone(), peer.keys.clone());
+            async move { amqp::serve(stream, broker, keys).await }
+        }));
+        tasks.spawn(listen(http_listener, move |stream| {
+            http::serve(stream, desk.clone())
+        }));
         Ok(Emulator {
             broker,
-            access,
+            keys,
             amqp,
+            http,
             _tasks: tasks,
         })
     }
@@ -84,13 +117,33 @@ impl Emulator {
         self.amqp
     }
 
-    /// What a client connects with.
+    /// Where entities are managed, and messages sent and received over HTTP.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// What a client connects with over AMQP.
     pub fn connection_string(&self) -> String {
+        self.string_for(self.amqp, 0)
+    }
+
+    /// What a client connects with over HTTP: to manage entities, or to send and receive.
+    pub fn http_connection_string(&self) -> String {
+        self.string_for(self.http, 0)
+    }
+
+    /// As [`Emulator::connection_string`] and [`Emulator::http_connection_string`], with the rights Send and Listen only.
+    pub fn limited_connection_strings(&self) -> [String; 2] {
+        [self.string_for(self.amqp, 1), self.string_for(self.http, 1)]
+    }
+
+    fn string_for(&self, address: SocketAddr, key: usize) -> String {
+        let access = &self.keys.0[key];
         format!(
             "Endpoint=sb://localhost:{};SharedAccessKeyName={};SharedAccessKey={};UseDevelopmentEmulator=true",
-            self.amqp.port(),
-            self.access.key_name,
-            self.access.key
+            address.port(),
+            access.key_name,
+            access.key
         )
     }
 
@@ -129,6 +182,23 @@ impl Emulator {
         self.broker.state().0.set_disabled(path, disabled);
     }
 
+    /// Takes an entity away with everything in it. False when there is none.
+    pub fn remove(&self, path: &str) -> bool {
+        self.broker.state().0.remove(path).is_ok()
+    }
+
+    /// The largest message that a topic takes from now on.
+    pub fn set_message_bytes_max(&self, topic: &str, bytes: u64) {
+        if let Some(settings) = self.broker.state().0.topic_settings(topic) {
+            settings.message_bytes_max = bytes;
+        }
+    }
+
+    /// Most messages that an entity keeps from now on; what is sent beyond is refused as over its quota.
+    pub fn set_quota(&self, path: &str, messages: usize) {
+        self.broker.state().0.set_depth_max(path, messages);
+    }
+
     /// Answers the next sends with `server-busy`.
     pub fn be_busy(&self, sends: usize) {
         self.broker.faults.set_busy(sends);
@@ -154,6 +224,11 @@ impl Emulator {
         self.broker.faults.strike(Blow::Detach);
     }
 
+    /// Waits until every connection has met the kills and detaches so far.
+    pub async fn blows_landed(&self) {
+        self.broker.faults.landed().await;
+    }
+
     /// Forgets every lock on an entity.
     pub fn lose_locks(&self, path: &str) {
         if let Ok(store) = self.broker.state().0.store(path) {
@@ -163,15 +238,18 @@ impl Emulator {
     }
 }
 
-async fn listen(listener: TcpListener, broker: Arc<Broker>, access: Arc<Access>) {
+async fn listen<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F)
+where
+    F: Future<Output = std::io::Result<()>> + Send + 'static,
+{
     let mut peers = JoinSet::new();
     loop {
         while peers.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, _)) if peers.len() < CONNECTIONS_MAX => {
-                let (broker, access) = (broker.clone(), access.clone());
+                let serving = serve(stream);
                 peers.spawn(async move {
-                    if let Err(error) = amqp::serve(stream, broker, access).await {
+                    if let Err(error) = serving.await {
                         tracing::debug!(%error, "a connection ended");
                     }
                 });

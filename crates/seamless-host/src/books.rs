@@ -8,13 +8,14 @@ use std::time::Duration;
 use seamless_core::envelope::{Hasher, RowSeal, Sealer};
 use seamless_core::pipeline::{Counters, Engine, Mistakes, Rehearsal, Rows, SyncSpec, System};
 use seamless_core::{
-    Bus, Clock, Error, ErrorKind, KeyProvider, Keyset, Random, Result, Row, RowKey, Scan, StateStore, SyncId,
-    SystemId, Table,
+    Bus, ClaimCheck, Clock, Error, ErrorKind, KeyProvider, Keyset, Random, Result, Row, RowKey, Scan,
+    StateStore, SyncId, SystemId, Table,
 };
-use seamless_servicebus::ServiceBus;
 use seamless_sqlite::Sqlite;
 
+use crate::blobs::FolderBlobs;
 use crate::build::SyncPlan;
+use crate::bus;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::keys;
@@ -75,14 +76,17 @@ impl Books {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let sqlite = open_folder(&config.data_dir, &named, &clock).await?;
         let random: Arc<dyn Random> = Arc::new(OsRandom);
-        let bus: Arc<dyn Bus> = match config.service_bus()? {
-            Some(settings) => Arc::new(ServiceBus::new(settings, clock.clone())),
+        let store = sqlite.store();
+        let bus = match bus::open(config, clock.clone(), store.clone())? {
+            Some(bus) => bus,
             None => sqlite.bus(),
         };
+        let blobs = Arc::new(FolderBlobs::new(config.data_dir.join("blobs")));
+        let bus: Arc<dyn Bus> = Arc::new(ClaimCheck::new(bus, blobs, clock.clone(), random.clone()));
         Ok(Books {
             config: config.clone(),
             plans,
-            store: sqlite.store(),
+            store,
             bus,
             clock,
             seal: RowSeal::new(keys.clone(), random, identity),

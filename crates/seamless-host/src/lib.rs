@@ -22,8 +22,10 @@
 //!
 //! The crate knows no connector: which there are is the caller's business.
 
+mod blobs;
 mod books;
 mod build;
+mod bus;
 mod check;
 mod clock;
 mod config;
@@ -37,12 +39,15 @@ pub mod keys;
 mod live;
 mod plan;
 mod random;
+mod reconcile;
 mod review;
 mod run;
 mod secret;
 mod socket;
 mod view;
 
+pub use blobs::FolderBlobs;
+pub use bus::{apply_bus, plan_bus};
 pub use check::{Coverage, FieldCoverage, Finding, Level, Reach, Report, SAMPLE_DEFAULT, check};
 pub use clock::SystemClock;
 pub use config::{Config, config_schema};
@@ -52,6 +57,7 @@ pub use host::{Host, Plugins};
 pub use live::{Discovered, LiveField, LiveSide, describe_live, discover};
 pub use plan::{Applied, RefusedItem, load_plan, save_plan, tell_plan};
 pub use random::OsRandom;
+pub use reconcile::{DriftLine, DriftValues, LISTED_MAX, Reconciled};
 pub use review::{Word, export_links};
 pub use run::{Phase, Progress, RunMode, RunOptions, RunSummary, Silent, Snapshot};
 pub use socket::{Answer, Question, Trouble, ask, ask_watched};

@@ -21,6 +21,7 @@ use crate::build::plan_syncs;
 use crate::config::Config;
 use crate::host::{Host, Plugins};
 use crate::plan::Applied;
+use crate::reconcile::Reconciled;
 use crate::review::Word;
 use crate::run::{Progress, Silent, Snapshot};
 use crate::view::{Explanation, ParkedRecord, ReviewView, Status};
@@ -63,6 +64,13 @@ pub enum Question {
         record: String,
         /// What becomes of it.
         word: Word,
+    },
+    /// Compare every record with what was settled.
+    Reconcile {
+        /// One sync; else all of them.
+        sync: Option<String>,
+        /// Act upon what is found.
+        repair: bool,
     },
     /// Link the pairs in a file of comma-separated values.
     ImportLinks {
@@ -108,6 +116,8 @@ pub enum Answer {
     Reviews(Vec<ReviewView>),
     /// To [`Question::Decide`]: what was noted.
     Noted(String),
+    /// To [`Question::Reconcile`].
+    Reconciled(Box<Reconciled>),
     /// To [`Question::ImportLinks`], by sync.
     Imported(BTreeMap<String, Imported>),
     /// It could not be answered.
@@ -369,6 +379,10 @@ impl Books {
             Question::Decide { entity, record, word } => {
                 Answer::Noted(self.decide(&*ready()?, entity, record, word).await?)
             }
+            Question::Reconcile { sync, repair } => {
+                let found = self.reconcile(&ready()?, sync.as_deref(), *repair).await?;
+                Answer::Reconciled(Box::new(found))
+            }
             Question::ImportLinks { file } => Answer::Imported(self.import_links(&*ready()?, file).await?),
         })
     }
@@ -385,15 +399,26 @@ impl Host {
     /// Reaches the systems and answers.
     async fn answer(&self, question: &Question, progress: &dyn Progress) -> Result<Answer> {
         let clock = self.books.clock.clone();
-        if matches!(question, Question::Plan {}) {
-            // Looking is not worth a call that somebody else's edit needs.
-            for system in self.systems.values() {
-                system.source.set_priority(Priority::Plan);
-            }
+        // Looking is not worth a call that somebody else's edit needs.
+        let priority = match question {
+            Question::Plan {} => Some(Priority::Plan),
+            Question::Reconcile { repair: false, .. } => Some(Priority::Reconcile),
+            _ => None,
+        };
+        for (system, priority) in self.systems.values().zip(priority.iter().cycle()) {
+            system.source.set_priority(*priority);
         }
         let answering = async {
-            self.reach().await?;
-            self.books.answer(question).await
+            let engine = self.reach().await?;
+            let repairs = matches!(question, Question::Reconcile { repair: true, .. });
+            if repairs {
+                engine.release_stale_claims().await?;
+            }
+            let answer = self.books.answer(question).await?;
+            if repairs {
+                self.apply_what_is_left(engine).await?;
+            }
+            Ok(answer)
         };
         tokio::pin!(answering);
         loop {

@@ -11,7 +11,7 @@ use crate::server::App;
 use crate::truth::Rules;
 use crate::value::{Style, format_time};
 use crate::wire::{Reply, Req};
-use crate::world::{Changes, World};
+use crate::world::{Changes, Hand, World};
 use crate::{Entity, System};
 
 #[derive(Deserialize)]
@@ -24,6 +24,9 @@ struct EditBody {
     fields: Map<String, Json>,
     #[serde(default)]
     label: String,
+    /// The change stamp stays as it is.
+    #[serde(default)]
+    quiet: bool,
 }
 
 #[derive(Deserialize)]
@@ -32,6 +35,23 @@ struct ClockBody {
     speed: Option<f64>,
     advance_secs: Option<f64>,
 }
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FloodBody {
+    entity: Entity,
+    id: i64,
+    count: u32,
+}
+
+fn flood(app: &App, body: &FloodBody) -> Json {
+    let mut world = app.world();
+    world.flood(body.entity, body.id, body.count.min(FLOOD_MAX));
+    world.hooks.shown()["counts"].clone()
+}
+
+/// Events that one flood causes at most.
+const FLOOD_MAX: u32 = 10_000;
 
 fn bad(message: &str) -> Reply {
     Reply::json(400, json!({ "error": message }))
@@ -65,6 +85,8 @@ pub(crate) fn call(app: &Arc<App>, req: &Req) -> Reply {
             let world = app.world();
             Ok(world.calls.stats(&world.limits.peaks))
         }
+        ("GET", "/hooks") => Ok(app.world().hooks.shown()),
+        ("POST", "/hooks/flood") => body(req).map(|b| flood(app, &b)),
         ("GET", "/truth") => truth(app, req),
         ("GET", "/edits") => Ok(edits(app)),
         (_, path) => Err(Reply::json(
@@ -124,7 +146,11 @@ fn edit(app: &App, edit: EditBody) -> Result<Json, Reply> {
     let changes = changes(&world, &edit)?;
     let id = World::parse_id(edit.system, edit.entity, &edit.id)
         .ok_or_else(|| bad("id is missing or misspelt"))?;
-    if !world.person_edit(edit.system, edit.entity, id, &changes, &edit.label) {
+    let hand = Hand {
+        label: &edit.label,
+        quiet: edit.quiet,
+    };
+    if !world.person_edit(edit.system, edit.entity, id, &changes, &hand) {
         return Err(Reply::json(404, json!({ "error": "no such record" })));
     }
     shown(&world, edit.system, edit.entity, id)
@@ -157,7 +183,7 @@ fn delete(app: &App, body: &Json) -> Result<Json, Reply> {
     known(system, entity)?;
     let id = World::parse_id(system, entity, &body["id"]).ok_or_else(|| bad("id is missing or misspelt"))?;
     let mut world = app.world();
-    let removed = world.table_mut(system, entity).remove(id).is_some();
+    let removed = world.delete(system, entity, id, false);
     Ok(json!({ "deleted": removed }))
 }
 

@@ -73,6 +73,10 @@ struct Violations {
     put_used: u64,
     unchanged_patches: u64,
     wrong_routes: u64,
+    /// Queries with a condition that the server drops without a word: they match more than they seem to.
+    dropped_conditions: u64,
+    /// Credentials of one system that were sent to another origin.
+    foreign_credentials: u64,
 }
 
 /// One finished call.
@@ -157,6 +161,14 @@ impl Calls {
 
     pub(crate) fn over_budget(&mut self) {
         self.violations.over_budget += 1;
+    }
+
+    pub(crate) fn dropped_condition(&mut self) {
+        self.violations.dropped_conditions += 1;
+    }
+
+    pub(crate) fn foreign_credentials(&mut self) {
+        self.violations.foreign_credentials += 1;
     }
 
     /// Entries after `since`, oldest first.

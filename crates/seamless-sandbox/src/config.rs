@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::at::hooks::HookForm;
 use crate::faults::Faults;
 
 /// What the Autotask side answers to an `in` filter on a user-defined field (not established for the real one).
@@ -62,6 +63,8 @@ pub struct Config {
     pub udf_moves_stamp: bool,
     /// Whether an edit of an opportunity moves its `lastActivity` (not established for the real service).
     pub opportunity_edits_move_activity: bool,
+    /// Over which form of their bodies Autotask's events are signed.
+    pub hook_form: HookForm,
     /// Autotask requests per rolling hour.
     pub hourly_limit: u32,
     /// HTTP status of a call beyond the hourly limit (not established for the real service).
@@ -98,6 +101,7 @@ impl Default for Config {
             udf_in: UdfIn::default(),
             udf_moves_stamp: true,
             opportunity_edits_move_activity: true,
+            hook_form: HookForm::default(),
             hourly_limit: 10_000,
             over_limit_status: 429,
             threads_max: 3,

@@ -156,6 +156,16 @@ pub struct Faults {
     pub foreign_next_page: Fault,
     /// Searches by value answer with every record there is (up to a page).
     pub ignored_filter: Fault,
+    /// An event of Autotask is never sent: a gap in its numbers (method `HOOK`, path `/Companies`).
+    pub hook_lost: Fault,
+    /// An event is sent twice.
+    pub hook_repeated: Fault,
+    /// An event is sent `delay_ms` later, behind those that follow it.
+    pub hook_late: Fault,
+    /// An event is signed with another secret (method `SEND`, path the receiver's URL).
+    pub hook_forged: Fault,
+    /// Half of an event is sent.
+    pub hook_truncated: Fault,
     /// Autotask fields that somebody has removed: its metadata do not know them any more.
     pub missing_fields: Vec<String>,
     /// Autotask refuses connections.

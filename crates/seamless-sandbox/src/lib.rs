@@ -22,6 +22,7 @@ mod world;
 
 use serde::{Deserialize, Serialize};
 
+pub use at::hooks::HookForm;
 pub use config::{Config, UdfIn};
 pub use faults::{Fault, Faults, On};
 pub use server::Sandbox;

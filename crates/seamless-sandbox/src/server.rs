@@ -59,6 +59,7 @@ impl Sandbox {
         let urls = ports.map(|p| format!("http://127.0.0.1:{p}"));
         let mut world = World::new(config);
         world.autotask_port = ports[0];
+        world.foreign_port = ports[2];
         let app = Arc::new(App {
             world: Mutex::new(world),
             dead,
@@ -81,6 +82,7 @@ impl Sandbox {
                 Router::new().fallback(admin_call).with_state(app.clone()),
                 &stop,
             ),
+            send_events(app.clone(), &stop),
         ];
         let [autotask_url, crm_url, admin_url] = urls;
         tracing::info!(autotask_url, crm_url, admin_url, "sandbox started");
@@ -183,6 +185,17 @@ fn serve(gate: Gate, router: Router, stop: &watch::Sender<bool>) -> JoinHandle<(
     })
 }
 
+fn send_events(app: Arc<App>, stop: &watch::Sender<bool>) -> JoinHandle<()> {
+    let mut stopped = stop.subscribe();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = at::hooks::run(app) => {}
+            // An error means that the sandbox has been dropped: stop as well.
+            _stopped = stopped.wait_for(|s| *s) => {}
+        }
+    })
+}
+
 /// Gives a thread slot back however the call ends.
 struct Slot {
     app: Arc<App>,
@@ -214,7 +227,12 @@ async fn crm_call(
 
 async fn admin_call(State(app): State<Arc<App>>, req: Request) -> Response {
     let reply = match read(req).await {
-        Ok(req) => admin::call(&app, &req),
+        Ok(req) => {
+            if req.has_autotask_credentials() || req.bearer.is_some() {
+                app.world().calls.foreign_credentials();
+            }
+            admin::call(&app, &req)
+        }
         Err(reply) => reply,
     };
     let now = app.world().now();
@@ -226,6 +244,13 @@ async fn answer(app: Arc<App>, conn: Conn, request: Request, system: System) -> 
         Ok(req) => req,
         Err(reply) => return wire(reply, app.world().now()),
     };
+    let foreign = match system {
+        System::Autotask => req.bearer.is_some(),
+        System::Crm => req.has_autotask_credentials(),
+    };
+    if foreign {
+        app.world().calls.foreign_credentials();
+    }
     let (write, endpoint) = match system {
         System::Autotask => (at::is_write(&req.method, &req.path), at::endpoint_of(&req.path)),
         System::Crm => (crm::is_write(&req.method, &req.path), crm::endpoint_of(&req.path)),

@@ -29,6 +29,11 @@ pub(crate) struct Req {
 }
 
 impl Req {
+    /// Whether it brings what Autotask alone should see.
+    pub(crate) fn has_autotask_credentials(&self) -> bool {
+        self.secret.is_some() || self.code.is_some()
+    }
+
     /// A query parameter by name, any case.
     pub(crate) fn query_param(&self, name: &str) -> Option<String> {
         self.query

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::at::hooks::{Action, Hooks};
 use crate::calls::Calls;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -17,6 +18,15 @@ use crate::{Entity, System, at, crm};
 /// Changes to one record.
 pub(crate) type Changes = Vec<(u16, Value)>;
 
+/// Whose hand changes a record, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hand<'a> {
+    /// What to call the edit.
+    pub(crate) label: &'a str,
+    /// The change stamp stays as it is: an import, a repair in the database, a field that is not tracked.
+    pub(crate) quiet: bool,
+}
+
 /// Everything the servers share.
 #[derive(Debug)]
 pub(crate) struct World {
@@ -27,12 +37,16 @@ pub(crate) struct World {
     pub(crate) limits: Limits,
     pub(crate) calls: Calls,
     pub(crate) truth: Truth,
+    /// Callouts of Autotask, and their events.
+    pub(crate) hooks: Hooks,
     /// Counts every change to data, by anybody.
     pub(crate) seq: u64,
     /// 1 at first; moves on when the tenant is moved to another zone.
     pub(crate) zone: u32,
     /// Port of the Autotask listener, for URLs in replies.
     pub(crate) autotask_port: u16,
+    /// Port of another origin, to which a next page may lead.
+    pub(crate) foreign_port: u16,
     pub(crate) error_id: u64,
     pub(crate) bad_secrets: u32,
     at: Vec<Table>,
@@ -51,9 +65,11 @@ impl World {
             limits: Limits::default(),
             calls: Calls::default(),
             truth,
+            hooks: Hooks::default(),
             seq: 0,
             zone: 1,
             autotask_port: 0,
+            foreign_port: 0,
             error_id: 1165,
             bad_secrets: 0,
             at,
@@ -167,6 +183,14 @@ impl World {
         if by_api {
             self.judge_create(system, entity, id);
         }
+        if system == System::Autotask {
+            let set: Vec<u16> = self
+                .table(system, entity)
+                .get(id)
+                .map(|rec| rec.values().map(|(field, _)| field).collect())
+                .unwrap_or_default();
+            self.cause_events(entity, id, Action::Create, &set, by_api);
+        }
         id
     }
 
@@ -210,17 +234,20 @@ impl World {
         self.touch(system, entity, id, now, modified);
         self.single_primary(system, entity, id, now);
         self.mark_synced(system, entity, id, changes);
+        if system == System::Autotask && !changed.is_empty() {
+            self.cause_events(entity, id, Action::Update, &changed, true);
+        }
         changed
     }
 
-    /// A person changes a record in the system's own screens: nothing is validated, the stamps move.
+    /// A person changes a record in the system's own screens: nothing is validated, the stamps move, unless it is done quietly.
     pub(crate) fn person_edit(
         &mut self,
         system: System,
         entity: Entity,
         id: i64,
         changes: &Changes,
-        label: &str,
+        hand: &Hand<'_>,
     ) -> bool {
         let Some(before) = self.table(system, entity).get(id).cloned() else {
             return false;
@@ -235,10 +262,10 @@ impl World {
                     rec.xref_seq = if value.is_blank() { 0 } else { seq };
                 }
             } else {
-                self.note_edit(system, entity, id, *field, old, value.clone(), label, seq);
+                self.note_edit(system, entity, id, *field, old, value.clone(), hand.label, seq);
             }
         }
-        self.touch(system, entity, id, now, true);
+        self.touch(system, entity, id, now, !hand.quiet);
         self.single_primary(system, entity, id, now);
         let path = format!("/{}", self.table(system, entity).schema.collection);
         let call = Call {
@@ -251,7 +278,20 @@ impl World {
             self.table_mut(system, entity)
                 .veil_record(before, now + fault.delay_ms as i64);
         }
+        if system == System::Autotask && !hand.quiet {
+            let changed: Vec<u16> = changes.iter().map(|(field, _)| *field).collect();
+            self.cause_events(entity, id, Action::Update, &changed, false);
+        }
         true
+    }
+
+    /// Removes a record on behalf of an API call (`by_api`) or a person; false when there is none.
+    pub(crate) fn delete(&mut self, system: System, entity: Entity, id: i64, by_api: bool) -> bool {
+        let removed = self.table_mut(system, entity).remove(id).is_some();
+        if removed && system == System::Autotask {
+            self.cause_events(entity, id, Action::Delete, &[], by_api);
+        }
+        removed
     }
 
     /// Setting one primary contact clears the previous one of the same account, in either system's way.

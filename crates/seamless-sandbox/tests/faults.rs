@@ -249,13 +249,20 @@ async fn paging_can_be_endless_or_lead_astray() {
         ..Faults::default()
     });
     let body = json!({ "filter": [{ "op": "exist", "field": "id" }], "MaxRecords": 1 });
-    let page = b.at("POST", "Companies/query", body).await.json();
-    assert!(
-        page["pageDetails"]["nextPageUrl"]
-            .as_str()
-            .unwrap()
-            .starts_with("http://next-page.invalid")
-    );
+    let page = b.at("POST", "Companies/query", body.clone()).await.json();
+    let next = page["pageDetails"]["nextPageUrl"].as_str().unwrap();
+    assert!(!next.starts_with(&b.sandbox.autotask_url), "{next}");
+    let violations = |what: &str| b.sandbox.stats()["violations"][what].clone();
+    assert_eq!(violations("foreign_credentials"), 0);
+    send(next, "POST", &common::AUTH, &body.to_string())
+        .await
+        .unwrap();
+    assert_eq!(violations("foreign_credentials"), 1, "who follows is seen");
+    assert_eq!(violations("dropped_conditions"), 0);
+    let misspelt =
+        json!({ "filter": [{ "op": "and", "items": [{ "op": "ne", "field": "id", "value": 0 }] }] });
+    b.at("POST", "Companies/query", misspelt).await;
+    assert_eq!(violations("dropped_conditions"), 1);
 }
 
 #[tokio::test]

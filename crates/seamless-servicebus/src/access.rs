@@ -16,8 +16,8 @@ pub struct ConnectionString {
     pub(crate) port: Option<u16>,
     /// No TLS: an emulator on this machine.
     pub(crate) plain: bool,
-    key_name: String,
-    key: String,
+    pub(crate) key_name: String,
+    pub(crate) key: String,
 }
 
 impl ConnectionString {

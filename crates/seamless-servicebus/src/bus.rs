@@ -1,8 +1,8 @@
 //! [`Bus`] on a topic.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,7 +13,7 @@ use fe2o3_amqp_types::messaging::Outcome;
 use futures::FutureExt;
 use seamless_core::{
     Bus, BusLimits, Clock, Consumer, DeadLetter, DeadLetterReason, Error, ErrorKind, MessageId, Outgoing,
-    Result, Timestamp,
+    Result, StateStore, Timestamp,
 };
 use serde_amqp::Value;
 
@@ -22,8 +22,11 @@ use crate::connection::Connection;
 use crate::consumer::SessionConsumer;
 use crate::dead::take_out;
 use crate::failure::{needs_new_connection, of_detach, of_remote, of_send, refused, timed_out, unreadable};
+use crate::manage::Blueprint;
 use crate::message::{OVERHEAD_BYTES_MAX, Parcel, Received, decode, received};
 use crate::requests::{ANSWER_WAIT, map};
+use crate::shelf::Shelf;
+use crate::verify::verify;
 
 /// Sends under way at a time.
 const IN_FLIGHT_MAX: usize = 100;
@@ -37,12 +40,34 @@ const LOOK: Duration = Duration::from_millis(250);
 pub struct Settings {
     /// The namespace and its key.
     pub connection: ConnectionString,
+    /// A key with the right Manage, where it is another one.
+    pub manage: Option<ConnectionString>,
     /// The topic of the tenant.
     pub topic: String,
     /// How long the subscriptions lock a session.
     pub lock_duration: Duration,
     /// The largest message that the topic takes, in bytes: 262,144 in the Standard tier.
     pub message_bytes_max: usize,
+}
+
+/// How long the topic has to remember message ids: longer than anything that is sent again under the same id waits.
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(600);
+/// The most that a subscription can be given: the host decides what is dead.
+const DELIVERIES_MAX: u32 = 2_000;
+
+impl Settings {
+    /// What has to be there, for the systems of these names.
+    pub fn blueprint(&self, subscriptions: &[String], sessions: bool) -> Blueprint {
+        Blueprint {
+            topic: self.topic.clone(),
+            subscriptions: subscriptions.to_vec(),
+            duplicate_window: DUPLICATE_WINDOW,
+            lock_duration: self.lock_duration,
+            max_delivery_count: DELIVERIES_MAX,
+            sessions,
+            message_bytes_max: self.message_bytes_max,
+        }
+    }
 }
 
 /// A [`Bus`] on one topic, with a session-enabled subscription for each target system.
@@ -58,15 +83,15 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
     connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
-    /// Copies of deferred messages that are not in their subscription yet: the topic keeps them, where no subscription counts them.
-    deferred: Mutex<BTreeMap<String, Vec<Timestamp>>>,
+    /// When copies of deferred messages come: until then the topic keeps them, where no subscription counts them.
+    shelf: Shelf,
     /// Names locks, never the same twice, not even after a restart.
     next_lock: AtomicU64,
 }
 
 impl ServiceBus {
-    /// A bus that connects when it is first used.
-    pub fn new(settings: Settings, clock: Arc<dyn Clock>) -> ServiceBus {
+    /// A bus that connects when it is first used. The store remembers which messages are deferred.
+    pub fn new(settings: Settings, clock: Arc<dyn Clock>, store: Arc<dyn StateStore>) -> ServiceBus {
         let first_lock = u64::try_from(clock.now().0).unwrap_or_default();
         ServiceBus {
             shared: Arc::new(Shared {
@@ -74,7 +99,7 @@ impl ServiceBus {
                 settings,
                 clock,
                 connection: tokio::sync::Mutex::new(None),
-                deferred: Mutex::default(),
+                shelf: Shelf::new(store),
             }),
         }
     }
@@ -187,19 +212,8 @@ impl Shared {
     }
 
     /// Notes that a subscription gets a message at that time.
-    pub(crate) fn note_deferred(&self, subscription: &str, due: Timestamp) {
-        let mut deferred = self.deferred.lock().unwrap_or_else(PoisonError::into_inner);
-        deferred.entry(subscription.to_owned()).or_default().push(due);
-    }
-
-    fn deferred(&self, subscription: &str) -> u64 {
-        let now = self.clock.now();
-        let mut deferred = self.deferred.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(dues) = deferred.get_mut(subscription) else {
-            return 0;
-        };
-        dues.retain(|due| *due > now);
-        dues.len() as u64
+    pub(crate) async fn note_deferred(&self, subscription: &str, due: Timestamp, lock: u64) -> Result<()> {
+        self.shelf.note(subscription, due, &format!("{lock:020}")).await
     }
 }
 
@@ -287,7 +301,12 @@ impl Bus for ServiceBus {
             true
         })
         .await?;
-        Ok(depth + self.shared.deferred(subscription))
+        let deferred = self
+            .shared
+            .shelf
+            .noted(subscription, self.shared.clock.now())
+            .await?;
+        Ok(depth + deferred)
     }
 
     async fn dead_letters(
@@ -320,6 +339,15 @@ impl Bus for ServiceBus {
         })
         .await?;
         Ok(if passed { found } else { from_start })
+    }
+
+    async fn verify(&self, subscriptions: &[String]) -> Result<()> {
+        let connection = self.shared.connection().await?;
+        for subscription in subscriptions {
+            let outcome = verify(&self.shared, &connection, subscription).await;
+            connection.watched(outcome)?;
+        }
+        Ok(())
     }
 
     async fn replay(&self, subscription: &str, ids: &[MessageId]) -> Result<u64> {

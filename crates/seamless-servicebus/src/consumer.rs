@@ -94,12 +94,13 @@ impl SessionConsumer {
             }
         }
         // A deferred message is a copy for later. It is safe before the original goes: twice is better than never.
-        let dues: Vec<_> = copies.iter().filter_map(|copy| copy.due).collect();
+        // The notes come first: a message that is counted and not there does no harm.
+        for due in copies.iter().filter_map(|copy| copy.due) {
+            let name = self.shared.next_lock();
+            self.shared.note_deferred(&self.subscription, due, name).await?;
+        }
         if !copies.is_empty() {
             self.shared.send(copies).await?;
-        }
-        for due in dues {
-            self.shared.note_deferred(&self.subscription, due);
         }
         for (lane, info) in originals {
             lanes.complete(&lane, info).await?;

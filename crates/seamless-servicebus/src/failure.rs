@@ -25,10 +25,7 @@ pub(crate) fn refused(what: &str, condition: &str, description: &str) -> Error {
             "the quota is used up; receive messages or raise the quota",
         )
         .retry_later(Some(BUSY_WAIT)),
-        "amqp:unauthorized-access" => at(
-            ErrorKind::Auth,
-            "the key or token is not accepted; check its name, value and rights (Send, Listen)",
-        ),
+        "amqp:unauthorized-access" => at(ErrorKind::Auth, unauthorised(description)),
         "amqp:not-found" => at(
             ErrorKind::NotFound,
             "the topic or subscription does not exist; make it as docs/service-bus.md says",
@@ -48,6 +45,21 @@ pub(crate) fn refused(what: &str, condition: &str, description: &str) -> Error {
     error
         .with("condition", condition)
         .with("answer", shortened(description))
+}
+
+/// Why a key or token is not accepted, as far as the broker says.
+fn unauthorised(description: &str) -> &'static str {
+    let text = description.to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if says(&["expired"]) {
+        "the token has expired; set the clock of this machine right, or renew the token"
+    } else if says(&["claim", "right"]) {
+        "the key lacks a right: a host needs Send and Listen, `seamless bus` needs Manage"
+    } else if says(&["unknown key", "key name"]) {
+        "the namespace has no key of that name; check SharedAccessKeyName"
+    } else {
+        "the key is not accepted; check SharedAccessKeyName and SharedAccessKey"
+    }
 }
 
 /// The connection is gone, or never came to be.

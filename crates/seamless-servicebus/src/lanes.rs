@@ -122,24 +122,9 @@ impl Lanes {
 
     /// Accepts the next session that has messages and no holder.
     async fn accept(&mut self, shared: &Shared, wait: Duration) -> Result<Option<String>> {
-        let mut filter = FilterSet::new();
-        filter.insert(Symbol::from(SESSION_FILTER), Value::Null);
-        let source = Source {
-            filter: Some(filter),
-            ..Source::from(self.path.as_str())
-        };
-        let millis = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
-        let mut properties = Fields::new();
-        properties.insert(Symbol::from("com.microsoft:timeout"), Value::Uint(millis));
         let before = shared.clock.monotonic();
-        let attaching = Receiver::builder()
-            .name(self.connection.name("lane"))
-            .source(source)
-            .target(self.path.as_str())
-            .properties(properties)
-            .credit_mode(CreditMode::Manual)
-            .verify_incoming_source(false)
-            .attach(&mut self.session);
+        let name = self.connection.name("lane");
+        let attaching = accepting(&mut self.session, name, &self.path, Value::Null, wait);
         let attached = tokio::time::timeout(ANSWER_WAIT + wait, attaching).await;
         let receiver = match attached.map_err(|_| timed_out("accept a session"))? {
             Ok(receiver) => receiver,
@@ -375,6 +360,34 @@ impl Lanes {
         }
         Ok(())
     }
+}
+
+/// Accepts a session: the one of that name, or the next one for `Null`.
+pub(crate) async fn accepting(
+    session: &mut SessionHandle<()>,
+    name: String,
+    path: &str,
+    wanted: Value,
+    wait: Duration,
+) -> std::result::Result<Receiver, ReceiverAttachError> {
+    let mut filter = FilterSet::new();
+    filter.insert(Symbol::from(SESSION_FILTER), wanted);
+    let source = Source {
+        filter: Some(filter),
+        ..Source::from(path)
+    };
+    let millis = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+    let mut properties = Fields::new();
+    properties.insert(Symbol::from("com.microsoft:timeout"), Value::Uint(millis));
+    Receiver::builder()
+        .name(name)
+        .source(source)
+        .target(path)
+        .properties(properties)
+        .credit_mode(CreditMode::Manual)
+        .verify_incoming_source(false)
+        .attach(session)
+        .await
 }
 
 async fn close(lane: Lane) -> Result<()> {

@@ -6,9 +6,18 @@ mod connection;
 mod consumer;
 mod dead;
 mod failure;
+#[cfg(feature = "https")]
+mod https;
 mod lanes;
+mod manage;
 mod message;
 mod requests;
+mod rest;
+mod shelf;
+mod verify;
 
 pub use access::ConnectionString;
 pub use bus::{ServiceBus, Settings};
+#[cfg(feature = "https")]
+pub use https::ServiceBusHttps;
+pub use manage::{Blueprint, BusPlan, Provisioner, Step};

@@ -75,7 +75,7 @@ impl Parcel {
 }
 
 /// What duplicate detection goes by; the same for the same message of a subscription.
-fn message_id(subscription: &str, id: &MessageId) -> String {
+pub(crate) fn message_id(subscription: &str, id: &MessageId) -> String {
     let plain = format!("{subscription}/{}", id.0);
     if plain.chars().count() <= MESSAGE_ID_CHARS_MAX {
         return plain;

@@ -1,86 +1,19 @@
 //! What becomes of messages when the broker is in trouble: nothing is lost.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+mod stand;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use seamless_core::memory::MemoryStore;
-use seamless_core::pipeline::commit_with_receipt;
-use seamless_core::{Bus, Clock, Delivery, ErrorKind, MessageId, Outgoing, Retry, Settlement, Timestamp};
-use seamless_emulator::{Emulator, EntitySettings, Filter, Options, TopicSettings};
-use seamless_servicebus::{ConnectionString, ServiceBus, Settings};
+use seamless_core::{Bus, ErrorKind, MessageId, Outgoing, Settlement};
+use seamless_emulator::Emulator;
 
-struct Real(tokio::time::Instant);
-
-#[async_trait]
-impl Clock for Real {
-    fn now(&self) -> Timestamp {
-        let since = std::time::UNIX_EPOCH.elapsed().unwrap();
-        Timestamp(since.as_micros() as i64)
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
-}
-
-const LOCK: Duration = Duration::from_millis(400);
-
-async fn emulator() -> Emulator {
-    let emulator = Emulator::start(Options::default()).await.unwrap();
-    let topic = TopicSettings {
-        duplicate_window: Some(Duration::from_secs(600)),
-        ..TopicSettings::default()
-    };
-    emulator.create_topic("tenant", topic);
-    let settings = EntitySettings {
-        requires_session: true,
-        lock_duration: LOCK,
-        max_delivery_count: 100,
-        ..EntitySettings::default()
-    };
-    let filter = Filter::Correlation(BTreeMap::from([("label".to_owned(), "crm".to_owned())]));
-    assert!(emulator.create_subscription("tenant", "crm", settings, filter));
-    emulator
-}
-
-fn bus_with(connection: &str) -> ServiceBus {
-    let settings = Settings {
-        connection: ConnectionString::parse(connection).unwrap(),
-        topic: "tenant".to_owned(),
-        lock_duration: LOCK,
-        message_bytes_max: 256 * 1024,
-    };
-    ServiceBus::new(settings, Arc::new(Real(tokio::time::Instant::now())))
-}
-
-fn bus(emulator: &Emulator) -> ServiceBus {
-    bus_with(&emulator.connection_string())
-}
-
-fn message(number: usize) -> Outgoing {
-    Outgoing {
-        id: MessageId(format!("m{number}")),
-        subscription: "crm".to_owned(),
-        lane: format!("{:02x}", number % 8),
-        body: format!("body {number}").into_bytes(),
-    }
-}
-
-async fn complete(delivery: Delivery) -> Settlement {
-    let receipt = commit_with_receipt(&MemoryStore::new(), vec![]).await.unwrap();
-    Settlement::Complete(delivery.lock, receipt)
-}
+use stand::{bus, complete, emulator, message};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_while_the_broker_fails_in_every_way() {
-    let emulator = emulator().await;
+    let emulator = emulator(true).await;
     let bus = bus(&emulator);
     let count = 120;
     let batches: Vec<Vec<Outgoing>> = (0..count / 10)
@@ -131,7 +64,7 @@ async fn nothing_is_lost_while_the_broker_fails_in_every_way() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_answer_is_an_unknown_effect_and_a_resend_is_absorbed() {
-    let emulator = emulator().await;
+    let emulator = emulator(true).await;
     let bus = bus(&emulator);
     bus.publish(vec![message(0)]).await.unwrap();
     emulator.swallow_answers(1);
@@ -142,47 +75,153 @@ async fn a_lost_answer_is_an_unknown_effect_and_a_resend_is_absorbed() {
     assert_eq!(bus.depth("crm").await.unwrap(), 2);
 }
 
+/// What is done to an emulator so that a send is refused, and what the error says.
+struct Case {
+    name: &'static str,
+    /// Makes the connection string of the bus out of the right one.
+    connection: fn(String) -> String,
+    /// How far the namespace's clock is ahead of ours.
+    ahead_secs: i64,
+    body_bytes: usize,
+    prepare: fn(&Emulator),
+    kind: ErrorKind,
+    waits: bool,
+    says: &'static str,
+}
+
+const PLAIN: Case = Case {
+    name: "",
+    connection: |good| good,
+    ahead_secs: 0,
+    body_bytes: 10,
+    prepare: |_| {},
+    kind: ErrorKind::Auth,
+    waits: false,
+    says: "",
+};
+
+const CASES: [Case; 9] = [
+    Case {
+        name: "wrong key",
+        connection: |good| good.replace("SharedAccessKey=", "SharedAccessKey=x"),
+        says: "the key is not accepted; check SharedAccessKeyName and SharedAccessKey",
+        ..PLAIN
+    },
+    Case {
+        name: "unknown key name",
+        connection: |good| good.replace("KeyName=Root", "KeyName=Other"),
+        says: "the namespace has no key of that name",
+        ..PLAIN
+    },
+    Case {
+        name: "expired token",
+        ahead_secs: 7_200,
+        says: "the token has expired; set the clock of this machine right",
+        ..PLAIN
+    },
+    Case {
+        name: "missing topic",
+        prepare: |emulator| assert!(emulator.remove("tenant")),
+        kind: ErrorKind::NotFound,
+        says: "the topic or subscription does not exist",
+        ..PLAIN
+    },
+    Case {
+        name: "missing subscription",
+        prepare: |emulator| assert!(emulator.remove("tenant/Subscriptions/crm")),
+        kind: ErrorKind::NotFound,
+        says: "the topic or subscription does not exist",
+        ..PLAIN
+    },
+    Case {
+        name: "disabled entity",
+        prepare: |emulator| emulator.set_disabled("tenant", true),
+        kind: ErrorKind::Unavailable,
+        waits: true,
+        says: "the topic or subscription is disabled",
+        ..PLAIN
+    },
+    Case {
+        name: "quota full",
+        prepare: |emulator| emulator.set_quota("tenant/Subscriptions/crm", 0),
+        kind: ErrorKind::RateLimited,
+        waits: true,
+        says: "the quota is used up",
+        ..PLAIN
+    },
+    Case {
+        name: "busy",
+        prepare: |emulator| emulator.be_busy(1),
+        kind: ErrorKind::RateLimited,
+        waits: true,
+        says: "the namespace is busy",
+        ..PLAIN
+    },
+    Case {
+        name: "message too large",
+        body_bytes: 100_000,
+        prepare: |emulator| emulator.set_message_bytes_max("tenant", 65_536),
+        kind: ErrorKind::Limit,
+        says: "the message is too large for the entity",
+        ..PLAIN
+    },
+];
+
+async fn each_refusal_has_its_own_error(https: bool) {
+    for case in &CASES {
+        if https && case.name == "missing subscription" {
+            // Nothing is asked of a subscription on the way; a host that starts looks at it.
+            continue;
+        }
+        let emulator = stand::emulator_ahead(!https, case.ahead_secs).await;
+        (case.prepare)(&emulator);
+        let good = if https {
+            emulator.http_connection_string()
+        } else {
+            emulator.connection_string()
+        };
+        let settings = stand::settings(&(case.connection)(good.clone()));
+        let bus = stand::any_bus(https, settings);
+        let mut sent = message(0);
+        sent.body = vec![7; case.body_bytes];
+        let error = bus.publish(vec![sent]).await.unwrap_err();
+        let name = case.name;
+        assert_eq!(error.kind, case.kind, "{name}: {error:?}");
+        assert_eq!(error.is_transient(), case.waits, "{name}: {error:?}");
+        let shown = format!("{error:?} {error}");
+        assert!(shown.contains(case.says), "{name}: {shown}");
+        let key = good
+            .split("SharedAccessKey=")
+            .nth(1)
+            .unwrap()
+            .split(';')
+            .next()
+            .unwrap();
+        assert!(!shown.contains(key), "{name} shows the key");
+        // What was wrong is put right, and the same message goes through.
+        if case.waits {
+            emulator.set_disabled("tenant", false);
+            emulator.set_quota("tenant/Subscriptions/crm", 10);
+            bus.publish(vec![message(0)]).await.unwrap();
+            assert_eq!(bus.depth("crm").await.unwrap(), 1, "{name}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_refusal_has_its_own_error() {
-    let emulator = emulator().await;
-    let good = emulator.connection_string();
-    let wrong_key = bus_with(&good.replace("SharedAccessKey=", "SharedAccessKey=x"));
-    let error = wrong_key.publish(vec![message(0)]).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Auth, "{error:?}");
-    let shown = format!("{error:?} {error}");
-    let key = good
-        .split("SharedAccessKey=")
-        .nth(1)
-        .unwrap()
-        .split(';')
-        .next()
-        .unwrap();
-    assert!(!shown.contains(key), "{shown}");
+async fn each_refusal_over_amqp_has_its_own_error() {
+    each_refusal_has_its_own_error(false).await;
+}
 
-    let bus = bus(&emulator);
-    let mut lost = message(0);
-    lost.subscription = "nobody".to_owned();
-    let error = bus.publish(vec![lost]).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::NotFound, "{error:?}");
-
-    emulator.be_busy(1);
-    let error = bus.publish(vec![message(0)]).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::RateLimited, "{error:?}");
-    assert!(matches!(error.retry, Retry::Later { after: Some(_) }));
-
-    emulator.set_disabled("tenant", true);
-    let error = bus.publish(vec![message(0)]).await.unwrap_err();
-    assert!(
-        error.is_transient() && error.to_string().contains("disabled"),
-        "{error:?}"
-    );
-    emulator.set_disabled("tenant", false);
-    bus.publish(vec![message(0)]).await.unwrap();
+#[cfg(feature = "https")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_refusal_over_https_has_its_own_error() {
+    each_refusal_has_its_own_error(true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_letter_goes_out_and_comes_back() {
-    let emulator = emulator().await;
+    let emulator = emulator(true).await;
     let bus = bus(&emulator);
     bus.publish((0..30).map(message).collect()).await.unwrap();
     let consumer = bus.subscribe("crm").await.unwrap();

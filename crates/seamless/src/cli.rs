@@ -145,6 +145,20 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "MAX", num_args = 0..=1, default_missing_value = "50")]
         parked: Option<usize>,
     },
+    /// Compare every record with what was settled: changes that stamps do not show, edits on a side that only follows, cleared cross-references, records
+    /// that are gone. Prints values. Exit code 4 when something remains that is not as it was left.
+    Reconcile {
+        /// Only this sync.
+        #[arg(long)]
+        sync: Option<String>,
+        /// Act upon what is found, as a running host does by itself: missed changes are taken as edits, cross-references are written again, and edits against
+        /// the flow are treated as `on_drift` says.
+        #[arg(long)]
+        repair: bool,
+        /// Show at most this many records.
+        #[arg(long, value_name = "MAX", default_value_t = 100)]
+        records: usize,
+    },
     /// Show what is known of a record and every decision about it, values included.
     Explain {
         /// The entity or sync (`account`).
@@ -162,6 +176,9 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         word: Option<ReviewVerb>,
     },
+    /// What `[bus]` needs in its Azure Service Bus namespace: topic, subscriptions, rules.
+    #[command(subcommand)]
+    Bus(BusVerb),
     /// Which records belong together.
     #[command(subcommand)]
     Links(Links),
@@ -220,6 +237,15 @@ pub(crate) enum PlanShow {
         /// What `plan --out` wrote.
         file: PathBuf,
     },
+}
+
+/// What to do with a namespace. The key of `[bus] manage` (or `connection`) needs the right Manage.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BusVerb {
+    /// Show what is missing there; changes nothing. Exit code 6 when there is something to do, 3 when a person has to change something first.
+    Plan,
+    /// Make it, step by step. May be repeated.
+    Apply,
 }
 
 /// What to do with links.

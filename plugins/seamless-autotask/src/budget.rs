@@ -183,6 +183,8 @@ fn ceiling_percent(priority: Priority) -> u64 {
         Priority::Poll => 85,
         Priority::Backfill => 70,
         Priority::Plan => Usage::BULK_PERCENT,
+        // From here on the vendor makes everybody wait.
+        Priority::Reconcile => 50,
     }
 }
 
@@ -191,7 +193,7 @@ fn slowest(priority: Priority) -> Duration {
     match priority {
         Priority::Live => Duration::from_millis(500),
         Priority::Poll => Duration::from_secs(2),
-        Priority::Backfill | Priority::Plan => Duration::from_secs(4),
+        Priority::Backfill | Priority::Plan | Priority::Reconcile => Duration::from_secs(4),
     }
 }
 
@@ -214,16 +216,23 @@ mod tests {
         use Admission::{After, Full};
         use Priority::*;
         let free = After(Duration::ZERO);
-        for (used, live, poll, backfill, plan) in [
-            (0, true, true, true, true),
-            (599, true, true, true, true),
-            (600, true, true, true, false),
-            (700, true, true, false, false),
-            (850, true, false, false, false),
-            (950, false, false, false, false),
+        for (used, live, poll, backfill, plan, reconcile) in [
+            (0, true, true, true, true, true),
+            (499, true, true, true, true, true),
+            (500, true, true, true, true, false),
+            (600, true, true, true, false, false),
+            (700, true, true, false, false, false),
+            (850, true, false, false, false, false),
+            (950, false, false, false, false, false),
         ] {
             let mut budget = filled(used);
-            for (priority, admitted) in [(Live, live), (Poll, poll), (Backfill, backfill), (Plan, plan)] {
+            for (priority, admitted) in [
+                (Live, live),
+                (Poll, poll),
+                (Backfill, backfill),
+                (Plan, plan),
+                (Reconcile, reconcile),
+            ] {
                 let got = budget.admit(NOW, priority, false);
                 assert_eq!(matches!(got, After(_)), admitted, "{used} {priority:?}");
                 if used <= 400 {

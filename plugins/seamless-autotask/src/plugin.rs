@@ -130,6 +130,10 @@ impl Source for Connector {
         self.0.list(request).await
     }
 
+    async fn survey(&self, request: &ListRequest) -> Result<Page> {
+        self.0.survey(request).await
+    }
+
     fn verify_webhook(&self, call: &WebhookCall) -> Result<Vec<Nudge>> {
         self.0.event(call)
     }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::client::{Client, in_entity, whole};
 use crate::entity::Entity;
-use crate::query::Query;
+use crate::query::{Query, Rows};
 
 /// Values that one `in` may hold.
 pub(crate) const IN_VALUES_MAX: usize = 500;
@@ -22,15 +22,7 @@ impl Client {
         if entity.stamp.is_none() {
             return self.sweep(entity, request).await;
         }
-        let above = match &request.after {
-            Some(PageToken(token)) => Some(token.parse::<i64>().map_err(|_| {
-                in_entity(
-                    Error::protocol("the page token is not an id; start the poll again"),
-                    entity.name,
-                )
-            })?),
-            None => None,
-        };
+        let above = above_of(request, entity)?;
         let mut conditions = Vec::new();
         if let (Some(since), Some(stamp)) = (request.since, entity.stamp) {
             let since = Timestamp(since.0).to_string();
@@ -54,6 +46,27 @@ impl Client {
                 },
             })
             .await?;
+        self.page_of(entity, page).await
+    }
+
+    /// A page of all records, whatever their stamps say, at the lowest priority. It leaves no trace in the sweeps of entities without stamps.
+    pub(crate) async fn survey(&self, request: &ListRequest) -> Result<Page> {
+        let entity = Entity::named(&request.entity)?;
+        let include = self.included(entity);
+        let page = self
+            .ask(&Query {
+                entity: entity.name,
+                conditions: &[],
+                above: above_of(request, entity)?,
+                rows_max: request.limit.clamp(1, self.settings.page_size),
+                include: include.as_deref(),
+                priority: Priority::Reconcile,
+            })
+            .await?;
+        self.page_of(entity, page).await
+    }
+
+    async fn page_of(&self, entity: &'static Entity, page: Rows) -> Result<Page> {
         let next = page
             .last_id
             .filter(|_| page.more)
@@ -117,6 +130,19 @@ impl Client {
             )),
         }
     }
+}
+
+/// The token is the last id of the page before.
+fn above_of(request: &ListRequest, entity: &Entity) -> Result<Option<i64>> {
+    let Some(PageToken(token)) = &request.after else {
+        return Ok(None);
+    };
+    token.parse().map(Some).map_err(|_| {
+        in_entity(
+            Error::protocol("the page token is not an id; start the poll again"),
+            entity.name,
+        )
+    })
 }
 
 /// The server answered a question that was not asked.

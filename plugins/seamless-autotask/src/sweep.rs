@@ -252,7 +252,7 @@ impl Client {
     }
 
     /// The fields to ask for, once it is known that this works.
-    fn included(&self, entity: &'static Entity) -> Option<Vec<String>> {
+    pub(crate) fn included(&self, entity: &'static Entity) -> Option<Vec<String>> {
         let known = self.sweep_of(entity, |sweep| sweep.include.clone());
         match known {
             Some(Include::Only(fields)) => Some(fields),

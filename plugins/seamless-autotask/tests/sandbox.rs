@@ -526,3 +526,84 @@ async fn the_tenants_fields_are_described() {
             .any(|option| option.value == Value::Int(1) && option.active)
     );
 }
+
+impl Bench {
+    async fn surveyed(&self, entity: &str, limit: usize) -> seamless_core::Result<Vec<String>> {
+        let mut request = ListRequest {
+            entity: entity.to_owned(),
+            since: None,
+            after: None,
+            limit,
+        };
+        let mut ids = Vec::new();
+        loop {
+            let page = self.source.survey(&request).await?;
+            ids.extend(page.records.into_iter().map(|record| record.id.0));
+            if page.next.is_none() {
+                return Ok(ids);
+            }
+            request.after = page.next;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_survey_sees_every_record_in_the_middle_of_a_poll_and_does_not_disturb_it() {
+    let config = Config {
+        opportunities: 40,
+        ..config()
+    };
+    let bench = bench(config, json!({})).await;
+    for entity in ["Companies", "Opportunities"] {
+        let whole = bench.all(entity, None, 500).await;
+        assert_eq!(bench.surveyed(entity, 7).await.unwrap(), whole, "{entity}");
+    }
+    // The second sweep leaves closed opportunities out; the survey between its pages does not.
+    let every = bench.surveyed("Opportunities", 500).await.unwrap();
+    let mut request = ListRequest {
+        entity: "Opportunities".into(),
+        since: None,
+        after: None,
+        limit: 4,
+    };
+    let mut open = Vec::new();
+    loop {
+        let page = bench.source.list(&request).await.unwrap();
+        open.extend(page.records.into_iter().map(|record| record.id.0));
+        assert_eq!(bench.surveyed("Opportunities", 500).await.unwrap(), every);
+        if page.next.is_none() {
+            break;
+        }
+        request.after = page.next;
+    }
+    assert!(
+        open.len() < every.len() && !open.is_empty(),
+        "{} of {}",
+        open.len(),
+        every.len()
+    );
+}
+
+#[tokio::test]
+async fn a_survey_is_the_first_to_wait_when_calls_run_short() {
+    let bench = bench(config(), json!({ "hourly_requests": 20 })).await;
+    let id = RecordId(bench.all("Companies", None, 1_000).await.remove(0));
+    while bench.source.usage().unwrap().used < 10 {
+        bench
+            .source
+            .fetch("Companies", std::slice::from_ref(&id))
+            .await
+            .unwrap();
+    }
+    let refused = bench.surveyed("Companies", 500).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::RateLimited, "{refused:?}");
+    let before = bench.sandbox.stats()["autotask"]["calls"].clone();
+    bench.surveyed("Companies", 500).await.unwrap_err();
+    assert_eq!(
+        bench.sandbox.stats()["autotask"]["calls"],
+        before,
+        "nothing is sent"
+    );
+    let found = bench.source.fetch("Companies", &[id]).await.unwrap();
+    assert_eq!(found.len(), 1, "others go on");
+}

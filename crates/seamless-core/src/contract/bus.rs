@@ -109,6 +109,11 @@ pub trait Bus: Send + Sync {
     /// A consumer of a subscription; several may exist and compete.
     async fn subscribe(&self, subscription: &str) -> Result<Box<dyn Consumer>>;
 
+    /// Looks whether everything that these subscriptions need is there and set as it has to be. Changes nothing; an error says what to do.
+    async fn verify(&self, _subscriptions: &[String]) -> Result<()> {
+        Ok(())
+    }
+
     /// Messages that are waiting or locked in a subscription, dead letters not counted.
     async fn depth(&self, subscription: &str) -> Result<u64>;
 

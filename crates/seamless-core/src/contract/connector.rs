@@ -208,6 +208,12 @@ pub trait Source: Reader {
     /// The next page. A token that leads nowhere new (same token again) is an endless list and fails with `Protocol`.
     async fn list(&self, request: &ListRequest) -> Result<Page>;
 
+    /// A page of *every* record, whatever its stamp, for reconciliation: as `list` without `since`, but as slowly as the system's budget wants it
+    /// ([`Priority::Reconcile`]), and without a trace in the poll that may be under way at the same time.
+    async fn survey(&self, request: &ListRequest) -> Result<Page> {
+        self.list(request).await
+    }
+
     /// What an event says that this system has sent: the records to look at, which may be none. Makes no call and waits for nothing.
     /// An event that is not authentic is `Auth`, one that cannot be read is `Protocol`; both change nothing. Events may come doubled,
     /// late, out of order or never: a nudge only makes the host look sooner.

@@ -1,6 +1,7 @@
 //! The contract: the traits that connectors, buses, stores and hosts implement. Each trait's page says when it is
 //! called, what it may do, what happens when its future is dropped, and which errors mean what.
 
+mod blob;
 mod bus;
 mod connector;
 mod environment;
@@ -12,6 +13,7 @@ mod schema_drift;
 mod store;
 mod webhook;
 
+pub use blob::*;
 pub use bus::*;
 pub use connector::*;
 pub use environment::*;

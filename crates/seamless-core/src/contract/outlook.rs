@@ -18,6 +18,8 @@ pub enum Priority {
     Backfill,
     /// Looking at what would happen.
     Plan,
+    /// Looking for what change stamps have missed: there is no hurry at all.
+    Reconcile,
 }
 
 /// How the call budget of a system stands.

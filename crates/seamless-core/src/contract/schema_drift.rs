@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{EntityInfo, FieldInfo};
+use crate::envelope::hex;
 
 /// An entity's fields in a form that is small enough to be kept between two starts. Holds no record content.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,11 +131,7 @@ fn shape(field: &FieldInfo) -> FieldShape {
 }
 
 fn hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes())
-        .iter()
-        .take(12)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&Sha256::digest(text.as_bytes())[..12])
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 pub use codec::OVERHEAD_BYTES;
 pub use hasher::Hasher;
+pub(crate) use hasher::hex;
 pub use row::RowSeal;
 pub use sealer::{Address, Sealer};
 

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::mistakes::Mistakes;
+use super::mistakes::{Mistake, Mistakes};
 use super::receipt::CommitReceipt;
 use super::spec::{SyncSpec, Timings};
 use super::state::Rows;
 use crate::contract::{
     Bus, Clock, Expect, Op, Random, Row, RowKey, Scan, Side, Source, StateStore, Table, Target,
 };
-use crate::envelope::{Hasher, RowSeal, Sealer};
+use crate::envelope::{Hasher, RowSeal, Sealer, hex};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mapping::Observed;
 use crate::record::{RecordId, SyncId, SystemId};
@@ -160,6 +160,10 @@ impl Engine {
             .filter(|(name, _)| sync.model.fields.get(*name).is_some_and(|spec| !spec.passenger))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
+        if self.mistakes.has(Mistake::WriteBackIsEdit) {
+            let xref = observed.xref.clone().unwrap_or_default();
+            content.insert("!xref".to_owned(), crate::value::Value::Text(xref));
+        }
         for (name, reason) in &observed.broken {
             content.insert(format!("!{name}"), crate::value::Value::Text(reason.clone()));
         }
@@ -168,11 +172,7 @@ impl Engine {
 
     /// Keyed hash of fields, as text.
     pub(crate) fn hash(&self, fields: &crate::value::Fields) -> String {
-        self.hasher
-            .content(fields)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hex(&self.hasher.content(fields))
     }
 
     /// The claim on a record.
@@ -299,7 +299,7 @@ impl Engine {
     pub(crate) fn name(&self) -> String {
         let mut bytes = [0; 16];
         self.random.fill(&mut bytes);
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&bytes)
     }
 
     pub(crate) fn salt(&self) -> u32 {

@@ -22,16 +22,20 @@ use crate::mapping::Observed;
 use crate::record::{NativeRecord, Stamp, SystemId};
 
 /// The syncs that want an entity, and on which side of them it is.
-type Routes = Vec<(Arc<SyncSpec>, Side)>;
+pub(super) type Routes = Vec<(Arc<SyncSpec>, Side)>;
 
 /// Reads one native entity of one system for all syncs that want it.
 pub struct Poller {
-    engine: Arc<Engine>,
-    system: SystemId,
-    entity: String,
-    routes: Routes,
-    claimant: Claimant,
+    pub(super) engine: Arc<Engine>,
+    pub(super) system: SystemId,
+    pub(super) entity: String,
+    pub(super) routes: Routes,
+    pub(super) claimant: Claimant,
+    /// What the lease is called: polls and reconciliation have one each.
+    lease_name: String,
     lease: Option<Held>,
+    /// The next polls only look what has come since the last one.
+    glances: bool,
 }
 
 /// What one step of a poll did.
@@ -61,29 +65,32 @@ const PAGE: usize = 500;
 impl Poller {
     /// The pollers that a host needs: one for each system and native entity from which some sync flows.
     pub fn all(engine: &Arc<Engine>) -> Vec<Poller> {
+        Poller::over(engine, "poll", |sync, side| sync.sends_from(side))
+    }
+
+    /// Readers of the entities on the sides that are wanted, under leases of this kind.
+    pub(super) fn over(
+        engine: &Arc<Engine>,
+        kind: &str,
+        wanted: impl Fn(&SyncSpec, Side) -> bool,
+    ) -> Vec<Poller> {
         let mut routes: BTreeMap<(SystemId, String), Routes> = BTreeMap::new();
         for sync in engine.syncs.values() {
-            for side in Side::BOTH {
-                let flows = sync.direction.flows_from(side)
-                    || sync.model.fields.values().any(|field| {
-                        field
-                            .direction
-                            .is_some_and(|direction| direction.flows_from(side))
-                    });
-                if flows {
-                    let spec = sync.side(side);
-                    let key = (spec.system.clone(), spec.mapping.entity.clone());
-                    routes.entry(key).or_default().push((sync.clone(), side));
-                }
+            for side in Side::BOTH.into_iter().filter(|side| wanted(sync, *side)) {
+                let spec = sync.side(side);
+                let key = (spec.system.clone(), spec.mapping.entity.clone());
+                routes.entry(key).or_default().push((sync.clone(), side));
             }
         }
         let make = |((system, entity), routes)| Poller {
             engine: engine.clone(),
+            lease_name: format!("{kind}/{system}/{entity}"),
             system,
             entity,
             routes,
             claimant: Claimant::new(engine),
             lease: None,
+            glances: false,
         };
         routes.into_iter().map(make).collect()
     }
@@ -96,6 +103,12 @@ impl Poller {
     /// The native entity it reads.
     pub fn entity(&self) -> &str {
         &self.entity
+    }
+
+    /// From now on, polls only look what has come since the last one: without the overlap behind the cursor, and without moving it, so that the next
+    /// poll reads whatever lands late. For who has just polled, and asks whether that was all.
+    pub fn glance(&mut self, glances: bool) {
+        self.glances = glances;
     }
 
     /// Reads and publishes one page. Cancel safe at every await: what was not confirmed is read again.
@@ -174,7 +187,7 @@ impl Poller {
         Ok(())
     }
 
-    async fn hold_lease(&mut self) -> Result<bool> {
+    pub(super) async fn hold_lease(&mut self) -> Result<bool> {
         if self.engine.mistakes.has(Mistake::PollerUnfenced) {
             return Ok(true);
         }
@@ -182,13 +195,13 @@ impl Poller {
             self.lease = self.claimant.renew(&self.engine, &lease).await?;
         }
         if self.lease.is_none() {
-            let key = BTreeSet::from([format!("poll/{}/{}", self.system, self.entity)]);
+            let key = BTreeSet::from([self.lease_name.clone()]);
             self.lease = self.claimant.take(&self.engine, &[key]).await?.remove(0);
         }
         Ok(self.lease.is_some())
     }
 
-    fn lease_checks(&self) -> Vec<Op> {
+    pub(super) fn lease_checks(&self) -> Vec<Op> {
         self.lease
             .as_ref()
             .map(|lease| lease.checks(&self.engine))
@@ -200,7 +213,15 @@ impl Poller {
             return Resume::default();
         };
         let capabilities = &sync.side(*side).capabilities;
-        let since = cursor.cursor.filter(|_| capabilities.incremental).map(|stamp| {
+        let reached = cursor.cursor.filter(|_| capabilities.incremental);
+        if self.glances && reached.is_some() {
+            return Resume {
+                since: reached.max(cursor.newest_seen),
+                glance: true,
+                ..Resume::default()
+            };
+        }
+        let since = reached.map(|stamp| {
             let overlap = if self.engine.mistakes.has(Mistake::NoOverlap) {
                 std::time::Duration::ZERO
             } else {
@@ -210,20 +231,22 @@ impl Poller {
         });
         Resume {
             since,
-            after: None,
-            start: None,
-            newest: None,
+            ..Resume::default()
         }
     }
 
-    /// Notes, publishes, confirms; `progress` (the cursor) goes with the confirmation.
     async fn publish_page(&self, records: &[NativeRecord], progress: Vec<Op>) -> Result<usize> {
-        let engine = &self.engine;
         let mut fresh: Vec<Fresh> = Vec::new();
         let mut progress = progress;
         for (sync, side) in &self.routes {
             fresh.extend(self.select(sync, *side, records, &mut progress).await?);
         }
+        self.publish(fresh, progress).await
+    }
+
+    /// Notes, publishes, confirms; `progress` (the cursor) goes with the confirmation.
+    pub(super) async fn publish(&self, fresh: Vec<Fresh>, progress: Vec<Op>) -> Result<usize> {
+        let engine = &self.engine;
         engine.counters.published.add(fresh.len() as u64);
         if fresh.is_empty() {
             engine.store.commit(progress).await?;
@@ -347,19 +370,7 @@ impl Poller {
                 engine.counters.unchanged.add(1);
                 continue;
             }
-            let message = MessageId(engine.name());
-            let track = Track {
-                content,
-                message,
-                state: TrackState::Noted,
-            };
-            fresh.push(Fresh {
-                sync: sync.clone(),
-                key,
-                observed,
-                track,
-                track_expect: known.track_expect,
-            });
+            fresh.push(Fresh::new(engine, sync, key, observed, content, &known));
         }
         Ok(fresh)
     }
@@ -385,6 +396,13 @@ fn next_cursor(
             ..cursor
         };
     }
+    if resume.glance {
+        return Cursor {
+            resume: None,
+            polls: cursor.polls + 1,
+            ..cursor
+        };
+    }
     let reached = if engine.mistakes.has(Mistake::CursorNewestSeen) {
         resume.newest
     } else {
@@ -399,7 +417,7 @@ fn next_cursor(
 }
 
 /// A record to publish.
-struct Fresh {
+pub(super) struct Fresh {
     sync: Arc<SyncSpec>,
     key: RecordKey,
     observed: Observed,
@@ -407,21 +425,46 @@ struct Fresh {
     track_expect: Expect,
 }
 
+impl Fresh {
+    pub(super) fn new(
+        engine: &Engine,
+        sync: &Arc<SyncSpec>,
+        key: RecordKey,
+        observed: Observed,
+        content: String,
+        known: &Known,
+    ) -> Fresh {
+        let track = Track {
+            content,
+            message: MessageId(engine.name()),
+            state: TrackState::Noted,
+        };
+        Fresh {
+            sync: sync.clone(),
+            key,
+            observed,
+            track,
+            track_expect: known.track_expect,
+        }
+    }
+}
+
 /// What the store knows of a record.
-struct Known {
+pub(super) struct Known {
     track: Option<Track>,
     track_expect: Expect,
-    pair: Option<Pair>,
-    link: Option<Link>,
+    pub(super) pair: Option<Pair>,
+    pub(super) pair_expect: Expect,
+    pub(super) link: Option<Link>,
     /// An id is on its way into its cross-reference field already.
-    write_back: Option<WriteBack>,
+    pub(super) write_back: Option<WriteBack>,
     parked: Option<Parked>,
-    intent_open: bool,
+    pub(super) intent_open: bool,
 }
 
 impl Known {
     /// A person cleared the cross-reference of a linked record: the store's link is the truth, and it is written again (R9).
-    fn restore_xref(
+    pub(super) fn restore_xref(
         &self,
         engine: &Engine,
         sync: &SyncSpec,
@@ -452,7 +495,7 @@ impl Known {
         )?))
     }
 
-    async fn load(engine: &Engine, sync: &SyncSpec, keys: &[RecordKey]) -> Result<Vec<Known>> {
+    pub(super) async fn load(engine: &Engine, sync: &SyncSpec, keys: &[RecordKey]) -> Result<Vec<Known>> {
         let mut rows = Vec::with_capacity(keys.len() * 5);
         for key in keys {
             rows.push(key.row(Table::Track));
@@ -478,10 +521,13 @@ impl Known {
             }
         }
         let pair_rows = engine.store.get(&pair_keys).await?;
-        let mut pairs: BTreeMap<usize, Pair> = BTreeMap::new();
+        let mut pairs: BTreeMap<usize, (Pair, Expect)> = BTreeMap::new();
         for ((index, key), row) in linked.into_iter().zip(&pair_keys).zip(&pair_rows) {
             if let Some(row) = row {
-                pairs.insert(index, engine.typed().sealed(key, row)?);
+                pairs.insert(
+                    index,
+                    (engine.typed().sealed(key, row)?, Expect::Version(row.version)),
+                );
             }
         }
         let mut known = Vec::with_capacity(keys.len());
@@ -492,10 +538,14 @@ impl Known {
                 None => None,
             };
             let claim: Option<ClaimHolder> = optional(&rows[at + 4], &found[at + 4])?;
+            let (pair, pair_expect) = pairs
+                .remove(&index)
+                .map_or((None, Expect::Absent), |(pair, expect)| (Some(pair), expect));
             known.push(Known {
                 track: optional(&rows[at], &found[at])?,
                 track_expect: expect_of(found[at].as_ref()),
-                pair: pairs.remove(&index),
+                pair,
+                pair_expect,
                 link,
                 write_back: optional(&rows[at + 3], &found[at + 3])?,
                 parked,
@@ -505,7 +555,7 @@ impl Known {
         Ok(known)
     }
 
-    fn says_nothing_new(
+    pub(super) fn says_nothing_new(
         &self,
         engine: &Engine,
         sync: &SyncSpec,

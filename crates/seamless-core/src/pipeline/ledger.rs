@@ -83,6 +83,8 @@ pub enum Reason {
     ReportedDuplicate,
     /// A required reference cannot be changed or resolved.
     ParkedReference,
+    /// Reconciliation found that the record is not as it was left.
+    Drift,
 }
 
 impl Reason {

@@ -184,7 +184,8 @@ pub fn merge(input: &MergeInput<'_>) -> Merge {
             .fields
             .get(name)
             .is_some_and(|field| field.writable);
-        if spec.passenger || !mapped_here {
+        let travels_along = spec.passenger && !input.mistakes.has(Mistake::PassengerIsDirty);
+        if travels_along || !mapped_here {
             continue;
         }
         if input.target.is_none() && comes_from_target(input, name, spec) {
@@ -206,6 +207,9 @@ pub fn merge(input: &MergeInput<'_>) -> Merge {
 /// What waits to be brought *from* the target goes on waiting: the source's message says nothing of it.
 fn keep_held(input: &MergeInput<'_>, plan: &mut Merge) {
     let Some(target) = input.target else { return };
+    if input.mistakes.has(Mistake::HeldForgotten) {
+        return;
+    }
     let t = input.side.other().index();
     for (name, why) in input.held {
         let is_decided = plan.blocked.contains_key(name) || plan.writes.contains_key(name);
@@ -247,7 +251,7 @@ fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, plan: &mut 
         return;
     };
     let direction = spec.direction.unwrap_or(input.sync.direction);
-    if !direction.flows_from(input.side) {
+    if !direction.flows_from(input.side) && !input.mistakes.has(Mistake::OneWayIgnored) {
         return;
     }
     let Some(target_record) = input.target else {
@@ -271,7 +275,7 @@ fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, plan: &mut 
         None => (true, true),
     };
     if !source_dirty {
-        if target_dirty && two_way {
+        if target_dirty && two_way && !input.mistakes.has(Mistake::TargetHintLost) {
             plan.hint_target = true;
         }
         return;
@@ -282,7 +286,8 @@ fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, plan: &mut 
         return;
     }
     let first_merge = halves.is_none();
-    if first_merge && source.is_empty() && !target.is_empty() {
+    let keeps = !input.mistakes.has(Mistake::FirstMergeEmpties);
+    if keeps && first_merge && source.is_empty() && !target.is_empty() {
         // The target's value fills our empty one: its own message carries it, if it may flow that way at all.
         lose(plan, name, s, source, t, two_way, target);
         return;
@@ -374,14 +379,26 @@ fn create_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, source: &V
                 write_field(input, name, projection, Value::Null, Why::Created, plan);
             }
         }
-        Projected::Pending(parent) => pend(name, spec, parent, plan, s, t),
+        Projected::Pending(parent) => {
+            pend(input, name, spec, parent, plan);
+            if input.mistakes.has(Mistake::PendingSettled) {
+                set(
+                    plan,
+                    name,
+                    s,
+                    Half::Known(source.clone()),
+                    t,
+                    Half::Known(Value::Null),
+                );
+            }
+        }
         Projected::Blocked(reason) => {
             plan.blocked.insert(name.to_owned(), reason);
         }
         Projected::Skipped => plan.skipped = Some(name.to_owned()),
         Projected::Pull(parent) => {
             plan.pulls.insert(name.to_owned());
-            pend(name, spec, parent, plan, s, t);
+            pend(input, name, spec, parent, plan);
         }
     }
 }
@@ -391,11 +408,14 @@ const LEFT_OUT: &str = "the record that it refers to takes no part in the sync";
 
 /// A create that cannot do without the reference waits. Any other leaves it out. Not settled: the field stays dirty, so that it is written once the
 /// parent has its counterpart.
-fn pend(name: &str, spec: &FieldSpec, parent: RecordId, plan: &mut Merge, s: usize, t: usize) {
+fn pend(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, parent: RecordId, plan: &mut Merge) {
+    let (s, t) = (input.side.index(), input.side.other().index());
+    let drops = input.mistakes.has(Mistake::RequiredReferenceDropped);
+
     if spec
         .reference
         .as_ref()
-        .is_some_and(|reference| reference.required)
+        .is_some_and(|reference| reference.required && !drops)
     {
         plan.waits_for.get_or_insert((name.to_owned(), parent));
     } else {
@@ -461,6 +481,9 @@ fn project(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, source: &Value)
     let mapping = &input.sync.side(input.side.other()).mapping;
     let translated = if spec.reference.is_some() {
         match input.references.get(name) {
+            Some(Resolved::Counterpart(_)) if input.mistakes.has(Mistake::ReferenceUntranslated) => {
+                source.clone()
+            }
             Some(Resolved::Counterpart(id)) => Value::Text(id.0.clone()),
             Some(Resolved::Unlinked(parent)) => return Projected::Pending(parent.clone()),
             Some(Resolved::Outside(parent)) => match spec.reference.as_ref().map(|spec| spec.outside) {

@@ -101,6 +101,44 @@ mistakes! {
     UnlinkedRelinked,
     /// A field that the other side refused counts as brought.
     RefusedFieldSettled,
+    /// A stamp that travels along is a change like any other.
+    PassengerIsDirty,
+    /// A record is made without the reference that it cannot do without.
+    RequiredReferenceDropped,
+    /// A reference is written with the id that it has on its own side.
+    ReferenceUntranslated,
+    /// A reference that was left out counts as brought.
+    PendingSettled,
+    /// A one-way field flows back.
+    OneWayIgnored,
+    /// A written cross-reference counts as an edit.
+    WriteBackIsEdit,
+    /// What waits to be brought from the target is forgotten by a message of the source.
+    HeldForgotten,
+    /// A record is made although a required field cannot be given.
+    RequiredFieldIgnored,
+    /// One field that cannot be written holds back the rest of its record.
+    BlockedFieldHoldsRecord,
+    /// Records that are linked to others are candidates of a match.
+    LinkedIsCandidate,
+    /// Nobody asks for the target's own message where only the target changed.
+    TargetHintLost,
+    /// An update is sent however long ago its target was read.
+    StaleReadUnbounded,
+    /// The intent of an update does not say that the two are being linked.
+    IntentWithoutLink,
+    /// What one side was decided on stands although its half has changed.
+    DecisionOutlivesHalf,
+    /// What only the target has is emptied at the first link.
+    FirstMergeEmpties,
+    /// A reference by another name is not looked up.
+    NamedReferenceIgnored,
+    /// Nobody misses messages that a store from a backup believes to be under way.
+    LostMessagesForgotten,
+    /// Reconciliation finds nothing wrong.
+    NothingReconciled,
+    /// An edit of a record about which a person was asked after a lost create has it made again.
+    SimilarForgotten,
 }
 
 /// The mistake that is planted, if any.

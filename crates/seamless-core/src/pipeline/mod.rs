@@ -19,6 +19,7 @@ mod mistakes;
 mod normalise;
 mod rebuild;
 mod receipt;
+mod reconcile;
 mod rehearsal;
 mod resolver;
 mod retry;
@@ -38,6 +39,10 @@ pub use merge::{Base, Conflict, FieldWrite, Half, Merge, MergeInput, Resolved, W
 pub use mistakes::{Mistake, Mistakes};
 pub use rebuild::Rebuilt;
 pub use receipt::{CommitReceipt, commit_with_receipt};
+pub use reconcile::{
+    Conduct, Drift, DriftField, DriftKind, DriftThen, StandingDrift, Sweep, SweepPage, SweepStep,
+    reconciled_at,
+};
 pub use rehearsal::{
     Aside, Born, Calls, ItemOutcome, Outcomes, Plan, PlanItem, PlanStep, Rehearsal, open_plan, seal_plan,
 };

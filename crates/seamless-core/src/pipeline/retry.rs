@@ -1,7 +1,10 @@
 //! Looking again at what was set aside, when its cause may be gone.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::engine::Engine;
 use super::ledger::Reason;
+use super::mistakes::Mistake;
 use super::state::{Hint, Parked, RecordKey, Rows, Track, TrackState, hint_row};
 use crate::contract::{Expect, MessageId, Nudge, RowKey, Scan, Side, Table};
 use crate::error::Result;
@@ -77,7 +80,54 @@ impl Engine {
 
     /// Messages that cannot be opened say nothing of their record, but its track knows the message: the record is looked at again.
     pub(crate) async fn look_at_records_of(&self, messages: &[MessageId]) -> Result<()> {
-        let mut after = None;
+        let looked = self.look_at_tracked(|_, track| messages.contains(&track.message));
+        looked.await.map(drop)
+    }
+
+    /// Where a bus holds fewer messages for a system than are known to be under way, some were lost: a queue was purged, or the store comes from
+    /// a backup and the messages were settled since. Nothing would publish them again, for their content is known; so the records are looked
+    /// at. Returns how many. Called at the start of a host and now and then: other messages may hide what is missing until they are settled.
+    /// A record that is looked at needlessly, because its message was published or settled meanwhile, costs reads only.
+    pub async fn look_for_lost_messages(&self) -> Result<u64> {
+        let mut under_way: BTreeMap<&SystemId, u64> = BTreeMap::new();
+        self.each_row(Table::Track, |key, row| {
+            let track: Track = Rows::plain(&key, &row)?;
+            if track.state == TrackState::Confirmed
+                && let Some(record) = self.record_of(&key.key)
+            {
+                *under_way.entry(self.target_of(&record)?).or_default() += 1;
+            }
+            Ok(true)
+        })
+        .await?;
+        let mut lost = BTreeSet::new();
+        for (system, count) in under_way {
+            if self.bus.depth(system.as_str()).await? < count {
+                lost.insert(system);
+            }
+        }
+        if lost.is_empty() || self.mistakes.has(Mistake::LostMessagesForgotten) {
+            return Ok(0);
+        }
+        let looked = self.look_at_tracked(|record, track| {
+            let target = self.target_of(record);
+            track.state == TrackState::Confirmed && target.is_ok_and(|target| lost.contains(target))
+        });
+        let records = looked.await?;
+        tracing::warn!(
+            records,
+            "messages are missing on the bus: it was purged, or the store comes from a backup; their records are looked at again"
+        );
+        Ok(records)
+    }
+
+    fn target_of(&self, record: &RecordKey) -> Result<&SystemId> {
+        Ok(&self.sync(&record.sync)?.side(record.side.other()).system)
+    }
+
+    /// Looks again at the records whose track is `wanted`.
+    async fn look_at_tracked(&self, wanted: impl Fn(&RecordKey, &Track) -> bool + Send) -> Result<u64> {
+        let (mut after, mut count) = (None, 0);
         loop {
             let scan = Scan {
                 table: Table::Track,
@@ -87,24 +137,18 @@ impl Engine {
             };
             let rows = self.store.scan(&scan).await?;
             let Some((last, _)) = rows.last() else {
-                return Ok(());
+                return Ok(count);
             };
             after = Some(last.clone());
             let mut ops = Vec::new();
             for (key, row) in &rows {
                 let track: Track = Rows::plain(&RowKey::new(Table::Track, key.clone()), row)?;
-                let Some(record) = self.record_of(key).filter(|_| messages.contains(&track.message)) else {
+                let Some(record) = self.record_of(key).filter(|record| wanted(record, &track)) else {
                     continue;
                 };
-                let target = &self.sync(&record.sync)?.side(record.side.other()).system;
-                let hint = Hint {
-                    record: record.clone(),
-                };
-                ops.push(Rows::put_plain(
-                    hint_row(target, self.clock.now(), &record),
-                    Expect::Any,
-                    &hint,
-                )?);
+                let target = self.target_of(&record)?;
+                let row_of_hint = hint_row(target, self.clock.now(), &record);
+                ops.push(Rows::put_plain(row_of_hint, Expect::Any, &Hint { record })?);
                 // Whoever looks at it settles it: nothing is under way any more.
                 let settled = Track {
                     state: TrackState::Settled,
@@ -112,6 +156,7 @@ impl Engine {
                 };
                 let row_key = RowKey::new(Table::Track, key.clone());
                 ops.push(Rows::put_plain(row_key, Expect::Version(row.version), &settled)?);
+                count += 1;
             }
             self.store.commit(ops).await?;
         }

@@ -45,6 +45,22 @@ pub struct FieldSpec {
     /// Flows only this way; `None` follows the sync's direction.
     #[serde(default)]
     pub direction: Option<Direction>,
+    /// What becomes of an edit that somebody makes on a side from which the field does not flow.
+    #[serde(default)]
+    pub on_drift: OnDrift,
+}
+
+/// What becomes of an edit against the flow, once reconciliation has found it (R12). It is listed in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnDrift {
+    /// It stays until the source changes the field.
+    #[default]
+    Keep,
+    /// The source's value is written again.
+    Restore,
+    /// It stays, and a person is told.
+    Report,
 }
 
 /// A reference to another record.
@@ -257,6 +273,22 @@ impl SyncSpec {
     /// A side.
     pub fn side(&self, side: Side) -> &SideSpec {
         &self.sides[side.index()]
+    }
+
+    /// Which way a field flows.
+    pub fn flow_of(&self, field: &FieldSpec) -> Direction {
+        field.direction.unwrap_or(self.direction)
+    }
+
+    /// Whether anything flows from this side: the records, or a single field.
+    pub fn sends_from(&self, side: Side) -> bool {
+        let mut fields = self.model.fields.values();
+        self.direction.flows_from(side)
+            || fields.any(|field| {
+                field
+                    .direction
+                    .is_some_and(|direction| direction.flows_from(side))
+            })
     }
 }
 

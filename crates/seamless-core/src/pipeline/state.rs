@@ -263,6 +263,9 @@ pub struct Resume {
     pub start: Option<Stamp>,
     /// Newest stamp seen in this poll.
     pub newest: Option<Stamp>,
+    /// It leaves the cursor where it is ([`super::Poller::glance`]).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub glance: bool,
 }
 
 /// A re-created record to search for again (R8).

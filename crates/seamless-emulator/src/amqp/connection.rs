@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::session::Session;
-use super::token::Access;
+use super::token::Keys;
 use super::{frame, sasl};
 use crate::broker::{Broker, Refusal};
 use crate::faults::Blow;
@@ -23,7 +23,7 @@ pub(crate) struct Wire {
     pub(crate) out: BytesMut,
     pub(crate) peer_frame_max: usize,
     pub(crate) broker: Arc<Broker>,
-    pub(crate) access: Arc<Access>,
+    pub(crate) keys: Arc<Keys>,
     /// Whether a valid token or key was shown.
     pub(crate) trusted: bool,
     /// Answers to requests that no link has taken yet.
@@ -65,19 +65,19 @@ impl Wire {
 }
 
 /// Answers a peer until it goes, or until a fault ends the connection.
-pub(crate) async fn serve(mut stream: TcpStream, broker: Arc<Broker>, access: Arc<Access>) -> io::Result<()> {
+pub(crate) async fn serve(mut stream: TcpStream, broker: Arc<Broker>, keys: Arc<Keys>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut blows = broker.faults.listen();
     let mut changed = broker.watch();
     let mut buffer = BytesMut::new();
-    let trusted = sasl::welcome(&mut stream, &mut buffer, &access).await?;
+    let trusted = sasl::welcome(&mut stream, &mut buffer, &keys).await?;
     let (mut reader, mut writer) = stream.into_split();
     let mut sessions: BTreeMap<u16, Session> = BTreeMap::new();
     let mut wire = Wire {
         out: BytesMut::new(),
         peer_frame_max: 512,
         broker: broker.clone(),
-        access,
+        keys,
         trusted,
         answers: VecDeque::new(),
     };
@@ -108,11 +108,17 @@ pub(crate) async fn serve(mut stream: TcpStream, broker: Arc<Broker>, access: Ar
             () = waiting => {}
             () = tokio::time::sleep(idle) => frame::write_empty(&mut wire.out),
             blow = blows.recv() => match blow {
-                Ok(Blow::Kill) => return end(&mut sessions, &broker),
+                Ok(Blow::Kill) => {
+                    let ended = end(&mut sessions, &broker);
+                    drop((reader, writer));
+                    broker.faults.met();
+                    return ended;
+                }
                 Ok(Blow::Detach) => {
                     for session in sessions.values_mut() {
                         session.detach_all(&mut wire);
                     }
+                    broker.faults.met();
                 }
                 Err(_) => {}
             },

@@ -105,8 +105,8 @@ fn put_token(message: &AnyMessage, wire: &mut Wire) -> AnyMessage {
         Body::Value(AmqpValue(Value::Binary(token))) => String::from_utf8_lossy(token).into_owned(),
         _ => String::new(),
     };
-    let outcome = wire.access.check(&token, wire.broker.clock.now_micros());
-    let (code, description) = match outcome {
+    let outcome = wire.keys.check(&token, wire.broker.clock.now_micros());
+    let (code, description) = match outcome.map(|_| ()) {
         Ok(()) => {
             wire.trusted = true;
             (202, "Accepted".to_owned())

@@ -10,4 +10,6 @@ mod session;
 mod token;
 
 pub(crate) use connection::serve;
+pub(crate) use session::settle;
 pub use token::Access;
+pub(crate) use token::{Keys, unescape};

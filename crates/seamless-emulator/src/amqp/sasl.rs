@@ -8,7 +8,7 @@ use serde_amqp::primitives::{Array, Symbol};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::frame;
-use super::token::Access;
+use super::token::Keys;
 
 const MECHANISMS: [&str; 4] = ["ANONYMOUS", "PLAIN", "MSSBCBS", "EXTERNAL"];
 const SASL_HEADER: [u8; 8] = *b"AMQP\x03\x01\x00\x00";
@@ -18,7 +18,7 @@ const AMQP_HEADER: [u8; 8] = *b"AMQP\x00\x01\x00\x00";
 pub(crate) async fn welcome<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     buffer: &mut BytesMut,
-    access: &Access,
+    keys: &Keys,
 ) -> io::Result<bool> {
     let mut trusted = false;
     if header(stream, buffer).await? == SASL_HEADER {
@@ -36,7 +36,7 @@ pub(crate) async fn welcome<S: AsyncRead + AsyncWrite + Unpin>(
         let code = match init.mechanism.as_str() {
             "PLAIN" => {
                 let response = init.initial_response.unwrap_or_default();
-                trusted = is_right(&response, access);
+                trusted = keys.opens(&response);
                 if trusted { SaslCode::Ok } else { SaslCode::Auth }
             }
             known if MECHANISMS.contains(&known) => SaslCode::Ok,
@@ -73,10 +73,4 @@ async fn header(stream: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) ->
         return Err(io::Error::other("the peer does not speak AMQP 1.0"));
     }
     Ok(header)
-}
-
-/// `authorization id`, NUL, key name, NUL, key.
-fn is_right(response: &[u8], access: &Access) -> bool {
-    let mut parts = response.split(|byte| *byte == 0).skip(1);
-    parts.next() == Some(access.key_name.as_bytes()) && parts.next() == Some(access.key.as_bytes())
 }

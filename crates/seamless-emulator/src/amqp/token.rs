@@ -7,18 +7,23 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// The one key of the namespace.
+/// A key of the namespace.
 #[derive(Clone)]
 pub struct Access {
     /// Its name.
     pub key_name: String,
     /// The key: invented, and worth nothing.
     pub key: String,
+    /// Whether it may make and change entities. Every key may send and listen.
+    pub manage: bool,
 }
 
-impl Access {
-    /// Checks `SharedAccessSignature sr=…&sig=…&se=…&skn=…`. The error says why not.
-    pub(crate) fn check(&self, token: &str, now_micros: i64) -> Result<(), String> {
+/// The keys of a namespace.
+pub(crate) struct Keys(pub(crate) Vec<Access>);
+
+impl Keys {
+    /// Checks `SharedAccessSignature sr=…&sig=…&se=…&skn=…`; the key that signed it. The error says why not.
+    pub(crate) fn check(&self, token: &str, now_micros: i64) -> Result<&Access, String> {
         let fields = token
             .strip_prefix("SharedAccessSignature ")
             .ok_or("InvalidSignature: not a shared access signature")?;
@@ -33,11 +38,14 @@ impl Access {
                 .ok_or(format!("InvalidSignature: no {name}"))
         };
         let (resource, signature, expiry) = (field("sr")?, field("sig")?, field("se")?);
-        if unescape(field("skn")?) != self.key_name {
-            return Err("InvalidSignature: unknown key name".to_owned());
-        }
+        let name = unescape(field("skn")?);
+        let access = self
+            .0
+            .iter()
+            .find(|access| access.key_name == name)
+            .ok_or("InvalidSignature: unknown key name")?;
         let mut mac =
-            Hmac::<Sha256>::new_from_slice(self.key.as_bytes()).map_err(|error| error.to_string())?;
+            Hmac::<Sha256>::new_from_slice(access.key.as_bytes()).map_err(|error| error.to_string())?;
         mac.update(format!("{resource}\n{expiry}").as_bytes());
         let signature = STANDARD
             .decode(unescape(signature))
@@ -50,7 +58,15 @@ impl Access {
         if until.saturating_mul(1_000_000) <= now_micros {
             return Err("ExpiredToken: the token has expired".to_owned());
         }
-        Ok(())
+        Ok(access)
+    }
+
+    /// `authorization id`, NUL, key name, NUL, key: as SASL PLAIN has it.
+    pub(crate) fn opens(&self, response: &[u8]) -> bool {
+        let parts: Vec<&[u8]> = response.split(|byte| *byte == 0).skip(1).collect();
+        self.0
+            .iter()
+            .any(|access| parts == [access.key_name.as_bytes(), access.key.as_bytes()])
     }
 }
 

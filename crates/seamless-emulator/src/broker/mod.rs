@@ -3,11 +3,12 @@
 pub(crate) mod message;
 mod rules;
 mod settings;
+mod shape;
 pub(crate) mod store;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,7 +18,8 @@ use crate::clock::{Clock, micros};
 use crate::faults::Faults;
 use message::{AnyMessage, Stored, encode, message_id, scheduled_for};
 pub use rules::Filter;
-pub use settings::{EntitySettings, TopicSettings};
+pub use settings::{EntitySettings, Tier, TopicSettings};
+pub(crate) use shape::Counts;
 use store::{Store, Token};
 
 /// Why the broker does not do what it was asked: an error condition of AMQP and a sentence.
@@ -47,6 +49,11 @@ impl Refusal {
         )
     }
 
+    pub(crate) fn quota(path: &str) -> Refusal {
+        let reason = format!("the entity {path} has reached its quota");
+        Refusal::new("amqp:resource-limit-exceeded", reason)
+    }
+
     pub(crate) fn not_found(path: &str) -> Refusal {
         Refusal::new(
             "amqp:not-found",
@@ -70,7 +77,15 @@ pub(crate) struct State {
     topics: BTreeMap<String, Topic>,
     stores: BTreeMap<String, Store>,
     /// Duplicate windows, by entity that is sent to.
-    seen: HashMap<String, HashMap<String, i64>>,
+    seen: HashMap<String, Seen>,
+}
+
+/// The message ids that an entity remembers.
+#[derive(Default)]
+struct Seen {
+    until: HashMap<String, i64>,
+    /// In the order in which they are forgotten.
+    order: VecDeque<(i64, String)>,
 }
 
 struct Topic {
@@ -297,23 +312,40 @@ impl State {
                 format!("the message has {bytes} bytes, the limit is {limit}"),
             ));
         }
-        if self.is_duplicate(&path, &message, now) {
+        let remembered = self.window(&path).zip(message_id(&message));
+        if let Some((_, id)) = &remembered
+            && self.is_duplicate(&path, id, now)
+        {
             return Ok(0);
         }
+        let sequence = self.keep(&path, message, now)?;
+        // What was refused is no duplicate when it comes again.
+        if let Some((window, id)) = remembered {
+            let seen = self.seen.entry(path).or_default();
+            let until = now + micros(window);
+            seen.order.push_back((until, id.clone()));
+            seen.until.insert(id, until);
+        }
+        Ok(sequence)
+    }
+
+    fn keep(&mut self, path: &str, message: AnyMessage, now: i64) -> Result<i64, Refusal> {
         let due = scheduled_for(&message).filter(|due| *due > now);
         let stored = Stored::new(message, now);
-        if let Some(topic) = self.topics.get_mut(&path) {
+        if let Some(topic) = self.topics.get_mut(path) {
             let Some(due) = due else {
-                return self.fan_out(&path, stored).map(|()| 0);
+                return self.fan_out(path, stored).map(|()| 0);
             };
+            if topic.scheduled.len() >= topic.settings.depth_max {
+                return Err(Refusal::quota(path));
+            }
             let sequence = topic.scheduled.schedule(stored, i64::MAX)?;
             topic.scheduled_due.insert(sequence, due);
             return Ok(sequence);
         }
-        let store = self.store(&path)?;
+        let store = self.store(path)?;
         if store.len() >= store.settings.depth_max {
-            let reason = format!("the entity {path} has reached its quota");
-            return Err(Refusal::new("amqp:resource-limit-exceeded", reason));
+            return Err(Refusal::quota(path));
         }
         match due {
             Some(due) => store.schedule(stored, due),
@@ -329,22 +361,25 @@ impl State {
         self.store(path).is_ok_and(|store| store.cancel(sequence))
     }
 
-    fn is_duplicate(&mut self, path: &str, message: &AnyMessage, now: i64) -> bool {
+    /// How long an entity remembers message ids.
+    fn window(&self, path: &str) -> Option<std::time::Duration> {
         let topic = self.topics.get(path).map(|topic| topic.settings.duplicate_window);
         let store = self.stores.get(path).map(|store| store.settings.duplicate_window);
-        let (Some(Some(window)), Some(id)) = (topic.or(store), message_id(message)) else {
-            return false;
-        };
+        topic.or(store)?
+    }
+
+    fn is_duplicate(&mut self, path: &str, id: &str, now: i64) -> bool {
         let seen = self.seen.entry(path.to_owned()).or_default();
-        if seen.get(&id).is_some_and(|until| *until > now) {
-            return true;
+        while let Some((until, _)) = seen.order.front()
+            && *until <= now
+        {
+            if let Some((until, id)) = seen.order.pop_front()
+                && seen.until.get(&id) == Some(&until)
+            {
+                seen.until.remove(&id);
+            }
         }
-        // Forgotten in bulk, so that a long run stays bounded.
-        if seen.len() >= 100_000 {
-            seen.retain(|_, until| *until > now);
-        }
-        seen.insert(id, now + micros(window));
-        false
+        seen.until.contains_key(id)
     }
 
     fn fan_out(&mut self, topic: &str, stored: Stored) -> Result<(), Refusal> {
@@ -360,8 +395,7 @@ impl State {
         for path in &takers {
             let store = self.store(path)?;
             if store.len() >= store.settings.depth_max {
-                let reason = format!("the entity {path} has reached its quota");
-                return Err(Refusal::new("amqp:resource-limit-exceeded", reason));
+                return Err(Refusal::quota(path));
             }
         }
         for path in takers {

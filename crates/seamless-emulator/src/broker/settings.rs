@@ -2,6 +2,18 @@
 
 use std::time::Duration;
 
+/// What the namespace can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tier {
+    /// Queues only.
+    Basic,
+    /// Topics, messages of 256 KB.
+    #[default]
+    Standard,
+    /// Larger messages.
+    Premium,
+}
+
 /// Settings of a queue or a subscription.
 #[derive(Clone, Debug)]
 pub struct EntitySettings {
@@ -42,6 +54,8 @@ pub struct TopicSettings {
     pub duplicate_window: Option<Duration>,
     /// Largest encoded message.
     pub message_bytes_max: u64,
+    /// Most messages it keeps for later.
+    pub depth_max: usize,
     /// Refuses everything.
     pub disabled: bool,
 }
@@ -51,6 +65,7 @@ impl Default for TopicSettings {
         TopicSettings {
             duplicate_window: None,
             message_bytes_max: 256 * 1024,
+            depth_max: 1_000_000,
             disabled: false,
         }
     }

@@ -66,6 +66,7 @@ fn change_spec(
 ) -> Result<(), Wrong> {
     spec.compare = table.compare.unwrap_or(spec.compare);
     spec.passenger = table.passenger.unwrap_or(spec.passenger);
+    spec.on_drift = table.on_drift.unwrap_or(spec.on_drift);
     if let Some(entity) = &table.reference {
         if !entities.contains(entity) {
             let known: Vec<&str> = entities.iter().map(String::as_str).collect();
@@ -136,6 +137,9 @@ impl Builder<'_> {
             );
             self.problem(path, message)
         })?;
+        for spec in model.fields.values_mut() {
+            spec.on_drift = self.table.on_drift.unwrap_or(spec.on_drift);
+        }
         for (name, table) in &self.table.fields {
             let spec = model.fields.entry(name.clone()).or_default();
             change_spec(spec, name, table, &known)
@@ -165,7 +169,28 @@ impl Builder<'_> {
             model.match_rules = rules.iter().map(match_rule).collect();
         }
         self.check_names(&model)?;
+        self.check_on_drift(&model, systems)?;
         Ok(model)
+    }
+
+    /// An edit against the flow needs a flow: where changes go both ways it is an edit like any other.
+    fn check_on_drift(&self, model: &EntityModel, systems: &[SystemId; 2]) -> Result<()> {
+        let whole = self.direction(systems, self.table.from.as_deref());
+        let two_way =
+            |spec: &FieldSpec| spec.direction.unwrap_or(whole) == seamless_core::pipeline::Direction::TwoWay;
+        if self.table.on_drift.is_some() && model.fields.values().all(two_way) {
+            let message = "on_drift says nothing here: every field of this sync flows both ways";
+            return Err(self.problem(&["on_drift"], message.to_owned()));
+        }
+        for (name, table) in &self.table.fields {
+            if table.on_drift.is_some() && model.fields.get(name).is_some_and(two_way) {
+                let message = format!(
+                    "on_drift says nothing here: {name} flows both ways; add from = \"…\" if it is to flow one way"
+                );
+                return Err(self.problem(&["fields", name, "on_drift"], message));
+            }
+        }
+        Ok(())
     }
 
     /// Where a field names its record by another one (`contact_email`), that one has to be there.

@@ -137,6 +137,13 @@ pub async fn check(config: &Config, plugins: &Plugins, reach: Reach) -> Report {
         );
     }
     systems(&mut report, config, plugins, &plans, reach).await;
+    if matches!(reach, Reach::Live { .. }) {
+        match crate::bus::verify(config).await {
+            None => {}
+            Some(Ok(())) => report.add(Level::Ok, "bus", "topic and subscriptions are as they have to be"),
+            Some(Err(error)) => report.fail("bus", &error),
+        }
+    }
     report
 }
 

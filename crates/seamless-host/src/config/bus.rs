@@ -15,11 +15,13 @@ use crate::secret::SecretRef;
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BusTable {
-    /// `service-bus`: Azure Service Bus, over AMQP.
+    /// `service-bus`: Azure Service Bus, over AMQP. `service-bus-https`: the same over port 443 alone, slower.
     kind: BusKind,
     /// Where the connection string is: `{ env = "SERVICE_BUS" }` or `{ file = "secrets/service-bus" }` (a file with mode 0600). Its key needs the
     /// rights Send and Listen.
     connection: Json,
+    /// Where the connection string is whose key has the right Manage: for `seamless bus`, and over HTTPS for counting. Default: `connection`.
+    manage: Option<Json>,
     /// The topic of the tenant. Default `seamless-` and the tenant's name.
     topic: Option<String>,
     /// How long the subscriptions lock a session, in seconds, 5 to 300. Default 60.
@@ -31,11 +33,13 @@ pub(crate) struct BusTable {
 }
 
 /// Kinds of bus.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-enum BusKind {
-    /// Azure Service Bus.
+pub(crate) enum BusKind {
+    /// Azure Service Bus over AMQP: lanes are sessions.
     ServiceBus,
+    /// Azure Service Bus over HTTPS: no sessions, one message a call.
+    ServiceBusHttps,
 }
 
 fn lock_secs() -> u64 {
@@ -49,37 +53,56 @@ fn message_bytes_max() -> usize {
 /// A checked `[bus]`; the connection string stays where it is.
 #[derive(Clone, Debug)]
 pub(crate) struct ServiceBusConfig {
+    kind: BusKind,
     connection: SecretRef,
+    manage: Option<SecretRef>,
     topic: String,
     lock_duration: Duration,
     message_bytes_max: usize,
 }
 
 impl Config {
-    /// Where the service bus is and what it is asked for; none when messages wait in the data folder. Reads the secret.
-    pub fn service_bus(&self) -> Result<Option<Settings>> {
+    /// Which service bus it is and what it is asked for; none when messages wait in the data folder. Reads the secrets.
+    pub(crate) fn service_bus(&self) -> Result<Option<(BusKind, Settings)>> {
         let Some(bus) = &self.bus else {
             return Ok(None);
         };
-        let secret = bus.connection.resolve(&self.dir);
-        let connection = secret
-            .and_then(|secret| ConnectionString::parse(secret.expose()))
-            .map_err(|error| self.located(&["bus", "connection"], error))?;
-        Ok(Some(Settings {
-            connection,
+        let read = |key: &str, secret: &SecretRef| {
+            let secret = secret.resolve(&self.dir);
+            secret
+                .and_then(|secret| ConnectionString::parse(secret.expose()))
+                .map_err(|error| self.located(&["bus", key], error))
+        };
+        let settings = Settings {
+            connection: read("connection", &bus.connection)?,
+            manage: bus
+                .manage
+                .as_ref()
+                .map(|secret| read("manage", secret))
+                .transpose()?,
             topic: bus.topic.clone(),
             lock_duration: bus.lock_duration,
             message_bytes_max: bus.message_bytes_max,
-        }))
+        };
+        Ok(Some((bus.kind, settings)))
     }
 
     pub(super) fn check_bus(&self, table: BusTable) -> Result<ServiceBusConfig> {
-        let BusKind::ServiceBus = table.kind;
-        let Some(connection) = SecretRef::of(&table.connection) else {
-            let message = "the connection string is a secret and must not stand in this file; write connection = { env = \"SERVICE_BUS\" } or \
-                           connection = { file = \"secrets/service-bus\" }, and change the key if this file was shared";
-            return Err(self.problem(&["bus", "connection"], message));
+        let secret = |key: &'static str, value: &Json| {
+            SecretRef::of(value).ok_or_else(|| {
+                let message = format!(
+                    "the connection string is a secret and must not stand in this file; write {key} = {{ env = \"SERVICE_BUS\" }} or \
+                     {key} = {{ file = \"secrets/service-bus\" }}, and change the key if this file was shared"
+                );
+                self.problem(&["bus", key], message)
+            })
         };
+        let connection = secret("connection", &table.connection)?;
+        let manage = table
+            .manage
+            .as_ref()
+            .map(|value| secret("manage", value))
+            .transpose()?;
         if !(5..=300).contains(&table.lock_secs) {
             let message = format!("lock_secs must be 5 to 300, not {}", table.lock_secs);
             return Err(self.problem(&["bus", "lock_secs"], message));
@@ -98,7 +121,9 @@ impl Config {
             return Err(self.problem(&["bus", "topic"], message));
         }
         Ok(ServiceBusConfig {
+            kind: table.kind,
             connection,
+            manage,
             topic,
             lock_duration: Duration::from_secs(table.lock_secs),
             message_bytes_max: table.message_bytes_max,

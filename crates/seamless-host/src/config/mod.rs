@@ -16,6 +16,7 @@ use seamless_core::{Error, Result};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+pub(crate) use bus::BusKind;
 pub(crate) use entity::EntityTable;
 pub(crate) use place::hint;
 pub(crate) use sync::{FieldChange, FieldTable, MatchTable, SyncTable, XrefChange};
@@ -293,11 +294,12 @@ impl Config {
 
     fn check_run(&self) -> Result<()> {
         let run = &self.run;
-        let bounds: [(&str, u64, u64, u64); 4] = [
+        let bounds: [(&str, u64, u64, u64); 5] = [
             ("poll_interval_secs", run.poll_interval_secs, 1, 86_400),
             ("look_again_secs", run.look_again_secs, 1, 31_536_000),
             ("apply_workers", run.apply_workers as u64, 1, 8),
             ("patience_secs", run.patience_secs, 1, 86_400),
+            ("reconcile_hours", run.reconcile_hours, 0, 8_760),
         ];
         for (name, value, min, max) in bounds {
             if !(min..=max).contains(&value) {

@@ -6,7 +6,7 @@ use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use seamless_core::mapping::{Compare, FieldKind, Transform};
-use seamless_core::pipeline::{NamedBy, Normaliser, Outside};
+use seamless_core::pipeline::{NamedBy, Normaliser, OnDrift, Outside};
 use seamless_core::{Result, SystemId};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -25,6 +25,10 @@ pub(crate) struct SyncTable {
     pub(crate) between: (String, String),
     /// The one system that changes are taken from. Without it changes flow both ways.
     pub(crate) from: Option<String>,
+    /// What becomes of an edit on the side that only follows, once reconciliation has found it: `keep` (default) leaves it until the source changes the
+    /// field, `restore` writes the source's value again, `report` leaves it and has `status` ask for a person. It is listed in any case.
+    #[schemars(with = "Option<String>")]
+    pub(crate) on_drift: Option<OnDrift>,
     /// The system that wins when both sides changed a field. Default: the `autotask` system where there is one, else the first; one-way: `from`.
     pub(crate) owner: Option<String>,
     /// How records are recognised on the other side besides their cross-references, in order. Default: the entity's own rules.
@@ -92,6 +96,9 @@ pub(crate) struct FieldTable {
     pub(crate) passenger: Option<bool>,
     /// Changes of this field are taken from this system only.
     pub(crate) from: Option<String>,
+    /// What becomes of an edit on the side that only follows; see the sync's own `on_drift`.
+    #[schemars(with = "Option<String>")]
+    pub(crate) on_drift: Option<OnDrift>,
 }
 
 /// `false`, or the field.

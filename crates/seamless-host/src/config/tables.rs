@@ -40,6 +40,9 @@ pub(crate) struct RunTable {
     /// Seconds after which a running host looks again at what it has set aside: records whose cause may be gone, and fields that wait alone (what the
     /// other side refused is tried again). Default 21600. Each look reads those records.
     pub(crate) look_again_secs: u64,
+    /// Hours between two reconciliations of a running host: a slow pass over every record of every entity, for what change stamps do not show.
+    /// Default 24; 0 for none.
+    pub(crate) reconcile_hours: u64,
     /// `run --once` gives up on a system that has not answered properly for this many seconds. Default 30.
     pub(crate) patience_secs: u64,
 }
@@ -50,6 +53,7 @@ impl Default for RunTable {
             poll_interval_secs: 30,
             apply_workers: 1,
             look_again_secs: 21_600,
+            reconcile_hours: 24,
             patience_secs: 30,
         }
     }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seamless_core::pipeline::{Applier, Engine, Poller, Resolver, Rows, WriteBack, WriteBacker};
+use seamless_core::pipeline::{
+    Applier, Conduct, Engine, Poller, Resolver, Rows, Sweep, WriteBack, WriteBacker,
+};
 use seamless_core::{Result, Side, SystemId, Table};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -43,6 +45,11 @@ impl Fleet {
             if news == 0 && self.nothing_left().await? {
                 return Ok(true);
             }
+            // What lands late behind this look is the next run's: the cursor waits for it.
+            pollers
+                .values_mut()
+                .flatten()
+                .for_each(|poller| poller.glance(true));
             self.shift.enter(Phase::Applying);
             self.apply().await?;
             if self.shift.stopped() {
@@ -79,6 +86,12 @@ impl Fleet {
         }
         let again = Duration::from_secs(self.books.config.run.look_again_secs);
         workers.push(Worker::LookAgain(self.engine.clone(), again));
+        let hours = self.books.config.run.reconcile_hours;
+        if hours > 0 {
+            let interval = Duration::from_secs(hours * 3_600);
+            let sweeps = Sweep::all(&self.engine, None, Conduct::Routine);
+            workers.extend(sweeps.into_iter().map(|sweep| Worker::Reconcile(sweep, interval)));
+        }
         let mut tasks = self.start(workers, &halted);
         while let Some(ended) = tasks.join_next().await {
             // Dropping the set ends the other workers; each of their steps is safe to drop.
@@ -105,7 +118,7 @@ impl Fleet {
     }
 
     /// Applies until the queues are empty, lost calls are resolved and ids are written back.
-    async fn apply(&self) -> Result<()> {
+    pub(crate) async fn apply(&self) -> Result<()> {
         loop {
             let (halt, halted) = watch::channel(false);
             let mut tasks = self.start(self.appliers().await?, &halted);
@@ -124,7 +137,8 @@ impl Fleet {
                 ended.map_err(panicked)??;
             }
             // Looked at again now that nobody is at work: a step under way may have left something.
-            if self.shift.stopped() || self.nothing_left().await? {
+            let nothing_left = self.nothing_left().await? && self.engine.look_for_lost_messages().await? == 0;
+            if self.shift.stopped() || nothing_left {
                 return Ok(());
             }
         }

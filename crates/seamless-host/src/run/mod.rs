@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use seamless_core::pipeline::Reason;
+use seamless_core::pipeline::{Engine, Reason};
 use seamless_core::{Error, ErrorKind, Result, SyncId, Table};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -236,6 +236,17 @@ impl Host {
         })
     }
 
+    /// Applies what is on its way, with no host running, and reads nothing new.
+    pub(crate) async fn apply_what_is_left(&self, engine: Arc<Engine>) -> Result<()> {
+        let (_stopper, stop) = watch::channel(false);
+        let shift = Arc::new(Shift {
+            mode: RunMode::Once,
+            phase: AtomicU8::new(Phase::Applying as u8),
+            stop,
+        });
+        Fleet::new(engine, self.books.clone(), shift).apply().await
+    }
+
     async fn snapshot(&self, shift: &Shift) -> Result<Snapshot> {
         let mut queued = 0;
         for system in self.systems.keys() {
@@ -268,6 +279,7 @@ impl Host {
             let names: Vec<&str> = changed.iter().map(SyncId::as_str).collect();
             tracing::info!(syncs = %names.join(", "), "a mapping has changed: all records are read once");
         }
+        engine.look_for_lost_messages().await?;
         // People may have told twins apart since, configured a default, or accepted the first merge.
         let mut reasons = Reason::MAY_BE_CURED.to_vec();
         reasons.extend(options.accept_first_merge.then_some(Reason::ParkedFirstMerge));
@@ -283,6 +295,9 @@ impl Host {
     /// nothing starts without them.
     async fn connect(&self, shift: &Arc<Shift>) -> Result<Option<Live>> {
         shift.enter(Phase::Connecting);
+        if !self.bus_is_ready(shift).await? {
+            return Ok(None);
+        }
         let mut live = Live::new();
         for system in self.systems.keys() {
             let worker = format!("connect {system}");
@@ -306,6 +321,28 @@ impl Host {
             }
         }
         Ok(Some(live))
+    }
+
+    /// Waits until the bus has all that is needed: what is published to a topic without the right subscriptions is gone. False when stopped
+    /// meanwhile.
+    async fn bus_is_ready(&self, shift: &Arc<Shift>) -> Result<bool> {
+        let subscriptions: Vec<String> = self.systems.keys().map(ToString::to_string).collect();
+        let worker = "look at the bus";
+        let mut patience = Patience::new(shift.mode, self.config.run.patience_secs);
+        while !shift.stopped() {
+            match self.books.bus.verify(&subscriptions).await {
+                Ok(()) => {
+                    self.books.trouble(worker, None);
+                    return Ok(true);
+                }
+                Err(error) => {
+                    self.books.trouble(worker, Some(&error));
+                    let wait = patience.try_on(&self.books, worker, error)?;
+                    shift.rest(&*self.books.clock, wait).await;
+                }
+            }
+        }
+        Ok(false)
     }
 }
 

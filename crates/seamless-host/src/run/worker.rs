@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use seamless_core::pipeline::{Applier, Engine, PollStep, Poller, Reason, Resolver, WriteBacker};
+use seamless_core::pipeline::{
+    Applier, Engine, PollStep, Poller, Reason, Resolver, Sweep, SweepStep, WriteBacker,
+};
 use seamless_core::{Result, Side, SyncId};
 use tokio::sync::watch;
 
@@ -22,12 +24,18 @@ pub(crate) enum Worker {
     Events(Arc<Desk>),
     /// Looks again at what was set aside, once in so long.
     LookAgain(Arc<Engine>, Duration),
+    /// Reads every record of an entity, once in so long, for what stamps do not show.
+    Reconcile(Sweep, Duration),
 }
 
 /// How long `Applier::step` waits for a message: hints become due meanwhile.
 const MESSAGE_WAIT: Duration = Duration::from_millis(200);
 /// Between two looks for work that has no queue of its own.
 const LOOK: Duration = Duration::from_millis(200);
+/// Between two pages of a reconciliation: there is no hurry, and others want to read as well.
+const PAGE_PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks whether a reconciliation is due.
+const DUE_LOOK: Duration = Duration::from_secs(300);
 /// Between two tries when another host reads the entity.
 const ELSEWHERE: Duration = Duration::from_secs(1);
 
@@ -40,6 +48,7 @@ impl Worker {
             Worker::WriteBack(_, sync, side) => format!("write back {sync}/{}", side.letter()),
             Worker::Events(_) => "take events".to_owned(),
             Worker::LookAgain(..) => "look again at what is set aside".to_owned(),
+            Worker::Reconcile(sweep, _) => format!("reconcile {} {}", sweep.system(), sweep.entity()),
         }
     }
 
@@ -65,11 +74,13 @@ impl Worker {
             Worker::Events(desk) => Ok(if desk.clear().await? { Duration::ZERO } else { LOOK }),
             Worker::LookAgain(engine, interval) => {
                 engine.look_again(&Reason::MAY_BE_CURED).await?;
+                engine.look_for_lost_messages().await?;
                 for sync in engine.syncs.keys() {
                     engine.look_again_at_held(sync).await?;
                 }
                 Ok(*interval)
             }
+            Worker::Reconcile(sweep, interval) => reconcile(sweep, *interval).await,
         }
     }
 
@@ -110,9 +121,28 @@ impl Worker {
         }
         match self {
             Worker::Poll(mut poller, _) => poller.release().await,
+            Worker::Reconcile(mut sweep, _) => sweep.release().await,
             _ => Ok(()),
         }
     }
+}
+
+/// A page of a pass that is due; how long to rest after it.
+async fn reconcile(sweep: &mut Sweep, interval: Duration) -> Result<Duration> {
+    let due_in = sweep.due_in(interval).await?;
+    if !due_in.is_zero() {
+        // The wall clock says when, and it may be set.
+        return Ok(due_in.min(DUE_LOOK));
+    }
+    Ok(match sweep.step().await? {
+        SweepStep::Page(_) => PAGE_PAUSE,
+        SweepStep::Elsewhere => ELSEWHERE,
+        SweepStep::End(_) => {
+            sweep.release().await?;
+            tracing::info!(system = %sweep.system(), entity = sweep.entity(), "reconciled");
+            PAGE_PAUSE
+        }
+    })
 }
 
 /// Reads a system's entities one after the other, each to its end. Gives the pollers back, and how many records were news.

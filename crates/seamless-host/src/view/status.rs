@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
-use seamless_core::pipeline::{Cursor, Parked, Rows, WriteBack, cursor_row};
+use seamless_core::pipeline::{Cursor, Parked, Rows, StandingDrift, WriteBack, cursor_row, reconciled_at};
 use seamless_core::{Result, RowKey, Side, Table, Usage};
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,12 @@ pub struct SyncStatus {
     /// Pairs with fields that wait alone.
     #[serde(default)]
     pub fields_held: u64,
+    /// Records that are not as they were left and stay so, by what is wrong with them, as the last reconciliation found them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub drift: BTreeMap<String, u64>,
+    /// Those of them that a person has to look at.
+    #[serde(default)]
+    pub drift_reported: u64,
     /// Records left out on purpose, by reason: outside the scope, or set aside for good.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub left_out: BTreeMap<String, u64>,
@@ -94,6 +100,9 @@ pub struct CursorStatus {
     pub polls: u64,
     /// A poll is under way.
     pub polling: bool,
+    /// When a routine reconciliation last came to its end (RFC 3339).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconciled: Option<String>,
 }
 
 /// Dead letters looked at for `status`.
@@ -103,7 +112,10 @@ impl Status {
     /// Whether a person has to do something.
     pub fn needs_attention(&self) -> bool {
         let in_sync = |sync: &SyncStatus| {
-            !sync.parked.is_empty() || !sync.write_backs_parked.is_empty() || sync.fields_held > 0
+            !sync.parked.is_empty()
+                || !sync.write_backs_parked.is_empty()
+                || sync.fields_held > 0
+                || sync.drift_reported > 0
         };
         self.syncs.iter().any(in_sync) || self.queues.values().any(|queue| !queue.dead_letters.is_empty())
     }
@@ -155,12 +167,14 @@ impl Books {
                     .map(|row| Rows::plain(&key, &row))
                     .transpose()?
                     .unwrap_or_default();
+                let reconciled = reconciled_at(&*self.store, &system, &entity).await?;
                 status.cursors.push(CursorStatus {
                     system: system.to_string(),
                     entity,
                     cursor: cursor.cursor.map(|stamp| stamp_text(stamp.0)),
                     polls: cursor.polls,
                     polling: cursor.resume.is_some(),
+                    reconciled: reconciled.map(|at| at.to_string()),
                 });
             }
         }
@@ -203,6 +217,17 @@ impl Books {
                 (_, true) => count_up(&mut status.left_out, parked.reason.code()),
                 _ => count_up(&mut status.parked, parked.reason.code()),
             }
+            Ok(true)
+        })
+        .await?;
+        let (table, prefix) = StandingDrift::rows_of(sync.as_str());
+        self.each(table, &prefix, |key, row| {
+            let standing: StandingDrift = Rows::plain(&key, &row)?;
+            for kind in &standing.kinds {
+                let kind = serde_json::to_value(kind).unwrap_or_default();
+                count_up(&mut status.drift, kind.as_str().unwrap_or("unknown").to_owned());
+            }
+            status.drift_reported += u64::from(standing.reported);
             Ok(true)
         })
         .await?;

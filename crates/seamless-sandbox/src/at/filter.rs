@@ -87,6 +87,18 @@ pub(crate) fn parse(schema: &Schema, filter: &Json, udf_in: UdfIn) -> Result<Nod
     Ok(node)
 }
 
+/// Whether the server drops a condition of this filter without a word.
+pub(crate) fn drops(filter: &Json) -> bool {
+    let each = |items: &Json| items.as_array().is_some_and(|items| items.iter().any(drops));
+    match (filter, prop(filter, "op").and_then(Json::as_str)) {
+        (Json::Array(_), _) => each(filter),
+        (_, Some(op)) if op.eq_ignore_ascii_case("and") || op.eq_ignore_ascii_case("or") => {
+            prop(filter, "items").is_none_or(each)
+        }
+        (_, op) => op.and_then(Op::parse).is_none(),
+    }
+}
+
 /// A property of a filter object, its name in any case.
 pub(crate) fn prop<'a>(object: &'a Json, name: &str) -> Option<&'a Json> {
     object

@@ -2,6 +2,7 @@
 
 mod fields;
 mod filter;
+pub(crate) mod hooks;
 mod meta;
 pub(crate) mod picks;
 mod query;

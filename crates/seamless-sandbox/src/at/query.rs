@@ -135,6 +135,9 @@ fn page(
         Ok(query) => query,
         Err(text) => return errors(&text),
     };
+    if filter::prop(body, "filter").is_some_and(filter::drops) {
+        w.calls.dropped_condition();
+    }
     let rows = if twists.unfiltered {
         let first = w.table(System::Autotask, entity).from(after.saturating_add(1));
         first.take(query.max).cloned().collect()
@@ -194,7 +197,8 @@ fn next_url(
     let token = json!({ "after": after, "method": req.method, "hash": hash(body), "page": page });
     let token = B64.encode(token.to_string());
     let base = if foreign {
-        format!("http://next-page.invalid:{}/ATServicesRest/", w.autotask_port)
+        // The admin interface counts who brings credentials there.
+        format!("http://127.0.0.1:{}/ATServicesRest/", w.foreign_port)
     } else {
         base_url(w)
     };

@@ -155,6 +155,9 @@ fn route(w: &mut World, req: &Req, parts: &[&str], twists: &Twists) -> Reply {
             }),
         );
     }
+    if let Some(reply) = super::hooks::call(w, req, parts) {
+        return reply;
+    }
     let Some(entity) = parts.first().and_then(|p| collection(p)) else {
         return no_route();
     };

@@ -244,7 +244,7 @@ pub(crate) fn delete_contact(w: &mut World, company: i64, id: i64) -> Reply {
             return refused(vec![text]);
         }
     }
-    w.table_mut(AT, Entity::Contact).remove(id);
+    w.delete(AT, Entity::Contact, id, true);
     let mut reply = done(id, Effect::Delete);
     reply.note.entity = Some(Entity::Contact);
     reply

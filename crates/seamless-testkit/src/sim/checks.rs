@@ -7,7 +7,7 @@ use std::time::Duration;
 use seamless_core::envelope::RowSeal;
 use seamless_core::memory::{MemoryBus, MemoryStore};
 use seamless_core::pipeline::{
-    Direction, FieldSpec, Link, Parked, Policy, RecordKey, ReferenceSpec, Rows, SyncSpec,
+    Direction, FieldSpec, Link, OnDrift, Parked, Policy, RecordKey, ReferenceSpec, Rows, SyncSpec,
 };
 use seamless_core::{NativeRecord, RecordId, RowKey, Side, SyncId, Table, Value};
 
@@ -277,10 +277,7 @@ fn pairs_agree(world: &World, parts: &Parts, links: &Links, plan: &Plan) -> Opti
             ));
         };
         for (side, record, xref) in [(Side::A, a, other), (Side::B, b, &key.id)] {
-            // What a person, or a clearing that comes late, empties on a side that is not read stays empty until it is reconciled.
-            let unread = !spec.direction.flows_from(side) && (plan.clear_xrefs || plan.unlinks > 0);
-            let held = record.fields.get("xref").and_then(Value::as_text);
-            if held != Some(xref.as_str()) && !(unread && held.is_none()) {
+            if record.fields.get("xref").and_then(Value::as_text) != Some(xref.as_str()) {
                 return Some(Violation::new(
                     "R11",
                     format!("{} does not carry {xref} on side {side:?}", key.path()),
@@ -296,7 +293,7 @@ fn pairs_agree(world: &World, parts: &Parts, links: &Links, plan: &Plan) -> Opti
             if let Some(problem) = one_way_broken(spec, field, name, b) {
                 return Some(Violation::new("R12", what(&problem)));
             }
-            if typed_over(spec, name, a, b) || defaulted(spec, name, a, b) {
+            if typed_over(world, plan, spec, name, a, b) || defaulted(spec, name, a, b) {
                 continue;
             }
             if let Some(reference) = &field.reference {
@@ -305,7 +302,7 @@ fn pairs_agree(world: &World, parts: &Parts, links: &Links, plan: &Plan) -> Opti
                 }
                 continue;
             }
-            if field.direction.is_some() && value(a, name).is_empty() {
+            if field.direction.is_some() && (value(a, name).is_empty() || put_back_unseen(world, name, a)) {
                 // One way, and nothing to say.
                 continue;
             }
@@ -314,9 +311,10 @@ fn pairs_agree(world: &World, parts: &Parts, links: &Links, plan: &Plan) -> Opti
                 let differ = format!("'{}' and '{}' differ; {}", text(a), text(b), story(name, a, b));
                 return Some(Violation::new("I3", what(&differ)));
             }
-            let met_again = world
-                .apart
-                .contains(&(key.sync.clone(), key.id.clone(), other.clone()));
+            let met_again = world.forgotten.is_some()
+                || world
+                    .apart
+                    .contains(&(key.sync.clone(), key.id.clone(), other.clone()));
             if met_again || field.direction.is_some() || spec.direction != Direction::TwoWay {
                 continue;
             }
@@ -336,13 +334,19 @@ fn one_way_broken(spec: &SyncSpec, field: &FieldSpec, name: &str, b: &Record) ->
 }
 
 /// R12: what a person typed over on the far side of a one-way sync stays until the source changes the field.
-fn typed_over(spec: &SyncSpec, name: &str, a: &Record, b: &Record) -> bool {
+fn typed_over(world: &World, plan: &Plan, spec: &SyncSpec, name: &str, a: &Record, b: &Record) -> bool {
     fn newest_first<'a>(record: &'a Record, name: &str) -> impl Iterator<Item = &'a Change> {
         record
             .history
             .iter()
             .rev()
             .filter(move |change| change.field == name)
+    }
+    if spec.direction != Direction::BToA || (plan.reconciled && plan.on_drift == OnDrift::Restore) {
+        return false;
+    }
+    if put_back_unseen(world, name, b) {
+        return true;
     }
     let Some(typed) = newest_first(a, name).next().filter(|change| change.person) else {
         return false;
@@ -353,12 +357,18 @@ fn typed_over(spec: &SyncSpec, name: &str, a: &Record, b: &Record) -> bool {
     // A change that the source took back before anybody looked is none.
     let taken_back =
         newest_first(b, name).any(|change| change.at <= typed.at && change.value == value(b, name));
-    spec.direction == Direction::BToA && (!changed || taken_back)
+    !changed || taken_back
 }
 
 /// The first system holds what it was given because the second had nothing, and the second still has nothing.
 fn defaulted(spec: &SyncSpec, name: &str, a: &Record, b: &Record) -> bool {
     value(b, name).is_empty() && default_given(spec, name, a).is_some_and(|given| given == value(a, name))
+}
+
+/// To a store from a backup the source of a one-way field never changed, and what the engine wrote since looks like a person's.
+fn put_back_unseen(world: &World, name: &str, source: &Record) -> bool {
+    let held = source.history.iter().filter(|change| change.field == name);
+    world.forgotten.is_some() && held.filter(|change| change.value == value(source, name)).count() > 1
 }
 
 /// What the first system was given for a field that the second did not have. Nobody can tell a person who puts it back from one who never touched it.
@@ -383,7 +393,16 @@ fn references_agree(
             .get(&RecordKey::new(&sync, side, &RecordId::from(id)))
             .cloned()
     };
-    match (id(a), id(b).or_else(|| named(world, reference, b))) {
+    let exists = |side: Side, id: &str| {
+        let mut there = world.records(side.index(), reference.entity.as_str());
+        there.any(|(number, _)| number.to_string() == id)
+    };
+    let (a, b) = (id(a), id(b).or_else(|| named(world, reference, b)));
+    if a.as_ref().is_some_and(|id| !exists(Side::A, id)) || b.as_ref().is_some_and(|id| !exists(Side::B, id))
+    {
+        return false;
+    }
+    match (a, b) {
         (None, None) => true,
         // A parent that is set aside leaves the reference out on the other side.
         (Some(a), None) => linked(Side::A, &a).is_none(),

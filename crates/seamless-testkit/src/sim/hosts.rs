@@ -7,22 +7,25 @@ use std::time::Duration;
 
 use seamless_core::envelope::{Hasher, Identity, RowSeal, Sealer};
 use seamless_core::mapping::SideMapping;
-use seamless_core::memory::{MemoryBus, MemoryStore};
+use seamless_core::memory::{MemoryBus, MemoryStore, Snapshot};
 use seamless_core::pipeline::{
-    Applier, Direction, Engine, Entry, Mistakes, PlanItem, PollStep, Poller, Resolver, Rows, SideSpec,
-    SyncSpec, System as EngineSystem, Timings, WriteBacker,
+    Applier, Conduct, Direction, Engine, Entry, Mistakes, PlanItem, PollStep, Poller, Resolver, Rows,
+    SideSpec, Sweep, SweepStep, SyncSpec, System as EngineSystem, Timings, Track, TrackState, WriteBacker,
 };
-use seamless_core::{Bus, BusLimits, KeyProvider, Keyset, Scan, Side, StateStore, SyncId, SystemId, Table};
+use seamless_core::{
+    Bus, BusLimits, KeyProvider, Keyset, RowKey, Scan, Side, StateStore, SyncId, SystemId, Table,
+};
 
 use super::Outcome;
 use super::chaos::{ChaosBus, ChaosStore};
 use super::checks::{self, Violation};
+use super::connector::{Connector, capabilities};
 use super::executor::{Executor, Sim};
 use super::model::{Entity, entities};
 use super::plan::Plan;
 use super::reviewers;
 use super::rng::{Rng, SharedRng};
-use super::world::{Connector, STALE_READ_MAX, World, capabilities};
+use super::world::{STALE_READ_MAX, World};
 
 /// Longest run before a lack of rest counts as a failure, in steps after the faults stopped.
 const CALM_STEPS_MAX: u64 = 400_000;
@@ -45,6 +48,8 @@ pub(super) struct Run {
     bus: Arc<MemoryBus>,
     keys: Arc<Keyset>,
     polls: Arc<Mutex<Polls>>,
+    /// The store went back: if to nothing, the links are to be rebuilt before anybody starts.
+    rebuild: Arc<AtomicBool>,
     /// The mappings have been changed.
     remapped: Arc<AtomicBool>,
 }
@@ -72,6 +77,7 @@ pub(super) fn simulate(plan: Plan, mistakes: Mistakes, keep_trace: bool) -> Outc
         store: Arc::new(MemoryStore::new()),
         keys: Arc::new(keys),
         polls: Arc::new(Mutex::new(BTreeMap::new())),
+        rebuild: Arc::new(AtomicBool::new(false)),
         remapped: Arc::new(AtomicBool::new(false)),
         sim,
     };
@@ -135,6 +141,7 @@ impl Run {
         let mut restarts: Vec<(Duration, usize)> = Vec::new();
         let mut next_event = self.sim.now();
         let mut events = 0;
+        let mut backup = MemoryStore::new().snapshot();
         while events < self.plan.events && self.violation().is_none() {
             let now = self.sim.now();
             if now >= next_event {
@@ -149,6 +156,18 @@ impl Run {
                         if !restarts.iter().any(|(_, down)| *down == host) {
                             restarts.push((now, host));
                         }
+                    }
+                }
+                if let Some(disaster) = self.plan.disaster {
+                    if disaster.backup == Some(events) {
+                        backup = self.store.snapshot();
+                    }
+                    if disaster.at == events {
+                        for host in 0..self.plan.hosts {
+                            executor.kill(host);
+                        }
+                        let back = now + self.put_back(&backup);
+                        restarts = (0..self.plan.hosts).map(|host| (back, host)).collect();
                     }
                 }
                 if rng.per_mille(self.plan.crashes) {
@@ -189,6 +208,21 @@ impl Run {
         crashes
     }
 
+    /// The store goes back to the backup, or to nothing. Returns after how long somebody who knows the manual starts the hosts again: when calls
+    /// that nobody remembers have landed and can be found.
+    fn put_back(&self, backup: &Snapshot) -> Duration {
+        self.sim.note(|| "the store goes back".to_owned());
+        self.store.restore(backup);
+        self.rebuild.store(true, Ordering::Relaxed);
+        let now = self.sim.now();
+        let mut world = self.world();
+        world.forgotten = Some(now);
+        for intent in world.intents.iter_mut().filter(|intent| intent.to.is_none()) {
+            intent.to = Some(now);
+        }
+        self.plan.settle_after + self.plan.search_lag + Duration::from_millis(50)
+    }
+
     /// No more faults: everything must settle, be right, and stay so.
     fn come_to_rest(&self, executor: &mut Executor, _: &mut Rng) -> Option<Violation> {
         self.sim.state().calm = true;
@@ -205,7 +239,7 @@ impl Run {
             if self.at_rest() {
                 match &quiet_since {
                     Some((then, polls)) if *then == writes => {
-                        if self.polled_since(polls, 3) {
+                        if self.polled_since(polls, 2) {
                             break;
                         }
                     }
@@ -226,7 +260,7 @@ impl Run {
     fn note_ledger(&self) {
         let seal = self.row_seal(0);
         for (key, row) in all_rows(&self.store, Table::Ledger) {
-            let key = seamless_core::RowKey::new(Table::Ledger, key);
+            let key = RowKey::new(Table::Ledger, key);
             let Ok(entry) = Rows::new(&seal).sealed::<Entry>(&key, &row) else {
                 continue;
             };
@@ -280,6 +314,14 @@ impl Run {
                 what.push(format!("{count} {table:?} row(s) {keys:?}"));
             }
         }
+        let under_way = |(key, row): &(String, seamless_core::Row)| {
+            let track = Rows::plain::<Track>(&RowKey::new(Table::Track, key.clone()), row);
+            track.is_ok_and(|track| track.state == TrackState::Confirmed)
+        };
+        let tracks = all_rows(&self.store, Table::Track);
+        if let Some((key, _)) = tracks.iter().find(|row| what.is_empty() && under_way(row)) {
+            what.push(format!("the message of {key} is under way"));
+        }
         if !what.is_empty() {
             let claims: Vec<String> = all_rows(&self.store, Table::Claim)
                 .into_iter()
@@ -314,8 +356,11 @@ impl Run {
             let capabilities = capabilities(&self.plan, &mapping.entity, system);
             SideSpec::new(SystemId::from(SYSTEMS[system]), mapping, capabilities)
         };
-        let sync = |entity: Entity| {
+        let sync = |mut entity: Entity| {
             let [a, b] = entity.mappings;
+            for field in entity.model.fields.values_mut() {
+                field.on_drift = self.plan.on_drift;
+            }
             let id = SyncId::from(entity.model.name.as_str());
             let owner = match entity.direction {
                 Direction::TwoWay if self.plan.owner_first => Side::A,
@@ -405,7 +450,12 @@ impl Run {
         self.sim.note(|| format!("host {host} starts"));
         let mut opening = Executor::new(self.sim.clone());
         let (alone, opened) = (self.plan.hosts == 1, engine.clone());
+        let rebuild = self.rebuild.swap(false, Ordering::Relaxed);
         opening.spawn(0, async move {
+            // A host that finds a store which was never used refuses to work: `links rebuild`, until it says that it is done.
+            while rebuild && !matches!(opened.is_used().await, Ok(true)) {
+                drop(opened.rebuild_links().await);
+            }
             // The embedded store is exclusive: whoever held a claim is dead.
             if alone {
                 drop(opened.release_stale_claims().await);
@@ -419,16 +469,8 @@ impl Run {
 
     fn spawn_workers(&self, executor: &mut Executor, host: usize, engine: &Arc<Engine>) {
         for mut poller in Poller::all(engine) {
-            let (sim, plan, polls) = (self.sim.clone(), self.plan.clone(), self.polls.clone());
-            let key = (poller.system().to_string(), poller.entity().to_owned());
-            let count = move || {
-                *polls
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .entry(key.clone())
-                    .or_default() += 1
-            };
-            count();
+            let (sim, plan) = (self.sim.clone(), self.plan.clone());
+            let count = self.counter(poller.system().to_string(), poller.entity());
             executor.spawn(host, async move {
                 loop {
                     match poller.step().await {
@@ -441,6 +483,11 @@ impl Run {
                     }
                 }
             });
+        }
+        if self.plan.reconciled {
+            for sweep in Sweep::all(engine, None, Conduct::Routine) {
+                self.spawn_sweep(executor, host, sweep);
+            }
         }
         for system in SYSTEMS {
             for _ in 0..self.plan.appliers {
@@ -482,6 +529,36 @@ impl Run {
                 });
             }
         }
+    }
+}
+
+impl Run {
+    fn spawn_sweep(&self, executor: &mut Executor, host: usize, mut sweep: Sweep) {
+        let sim = self.sim.clone();
+        let count = self.counter(format!("reconcile {}", sweep.system()), sweep.entity());
+        executor.spawn(host, async move {
+            loop {
+                match sweep.step().await {
+                    Ok(SweepStep::Page(_)) => sim.wait(Duration::from_millis(10)).await,
+                    Ok(SweepStep::End(_)) => {
+                        count();
+                        sim.wait(Duration::from_millis(300)).await;
+                    }
+                    Ok(SweepStep::Elsewhere) | Err(_) => sim.wait(Duration::from_millis(60)).await,
+                }
+            }
+        });
+    }
+
+    /// Counts the finished passes of a reader; none at first.
+    fn counter(&self, reader: String, entity: &str) -> impl Fn() + Send + 'static {
+        let (polls, key) = (self.polls.clone(), (reader, entity.to_owned()));
+        let count = move |by: u64| {
+            let mut polls = polls.lock().unwrap_or_else(PoisonError::into_inner);
+            *polls.entry(key.clone()).or_default() += by;
+        };
+        count(0);
+        move || count(1)
     }
 }
 

@@ -4,8 +4,10 @@
 //! One seed is one run: [`run`] is a pure function of the seed and the planted mistake. What a run does is drawn from the seed
 //! ([`Plan`]); what is right is judged by [`checks`] from the simulated systems' own history, never from the engine's books.
 
+mod asked;
 mod chaos;
 mod checks;
+mod connector;
 mod executor;
 mod hosts;
 mod model;

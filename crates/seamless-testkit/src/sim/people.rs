@@ -85,6 +85,7 @@ impl Run {
                     field: "parent".into(),
                     value,
                     stamp: now,
+                    silent: false,
                 };
                 world.edit(side, edit, Duration::ZERO, &self.plan);
             }
@@ -264,6 +265,7 @@ impl Run {
         } else {
             value_of(entity, field, side, number, self.plan.few_values, rng)
         };
+        let silent = self.plan.reconciled && rng.per_mille(200);
         let delay = Duration::from_micros(rng.below(self.plan.commit_delay_max.as_micros() as u64 + 1));
         self.sim.note(|| {
             format!(
@@ -277,6 +279,7 @@ impl Run {
             field: field.to_owned(),
             value,
             stamp: now,
+            silent,
         };
         world.edit(side, edit, delay, &self.plan);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use seamless_core::pipeline::Direction;
+use seamless_core::pipeline::{Direction, OnDrift};
 
 use super::rng::Rng;
 
@@ -69,6 +69,21 @@ pub struct Plan {
     pub tickets: Option<Direction>,
     /// Opportunities are synchronised, too, and which way.
     pub opportunities: Option<Direction>,
+    /// What happens to the store.
+    pub disaster: Option<Disaster>,
+    /// Everything is reconciled now and then, and some edits do not move their record's stamp.
+    pub reconciled: bool,
+    /// What reconciliation makes of an edit against the flow.
+    pub on_drift: OnDrift,
+}
+
+/// The store goes back to what it was, while the systems and the bus stay as they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Disaster {
+    /// The event at which a backup is made; without one the state is lost, and the links are rebuilt.
+    pub backup: Option<u64>,
+    /// The event at which it happens.
+    pub at: u64,
 }
 
 impl Plan {
@@ -79,13 +94,15 @@ impl Plan {
         let granularity = millis(*rng.pick(&[1, 1, 50, 200]).unwrap_or(&1));
         let commit_delay_max = millis(*rng.pick(&[0, 20, 150, 400]).unwrap_or(&0));
         let clustered = rng.per_mille(300);
+        // Short runs find what happens soon, and many fit into the time of a long one.
+        let events = [120, 120, 200, 300][(seed % 4) as usize];
         let write_faults = *rng.pick(&[0, 50, 250]).unwrap_or(&50);
-        Plan {
+        let mut plan = Plan {
             seed,
             hosts: if rng.per_mille(400) { 2 } else { 1 },
             appliers: rng.between(1, 2) as usize,
             records: rng.between(4, 12) as usize,
-            events: 300,
+            events,
             edits: *rng.pick(&[60, 150, 300]).unwrap_or(&150),
             crashes: *rng.pick(&[0, 5, 20]).unwrap_or(&5),
             read_faults: *rng.pick(&[0, 10, 60]).unwrap_or(&10),
@@ -104,14 +121,29 @@ impl Plan {
             clear_xrefs: rng.per_mille(50),
             twins: *rng.pick(&[0, 100, 400]).unwrap_or(&100),
             page: rng.between(3, 8) as usize,
-            poll_every: millis(*rng.pick(&[30, 80, 200]).unwrap_or(&40)),
+            poll_every: millis(*rng.pick(&[50, 120, 250]).unwrap_or(&40)),
             plans: *rng.pick(&[0, 0, 1, 3]).unwrap_or(&0),
             unlinks: *rng.pick(&[0, 0, 60]).unwrap_or(&0),
             refusals: *rng.pick(&[0, 0, 300]).unwrap_or(&0),
-            remapped_at: rng.per_mille(250).then(|| rng.between(40, 260)),
+            remapped_at: rng.per_mille(250).then(|| rng.between(30, events - 20)),
             tickets: further(&mut rng),
             opportunities: further(&mut rng),
+            disaster: None,
+            reconciled: rng.per_mille(200),
+            on_drift: *rng
+                .pick(&[OnDrift::Keep, OnDrift::Restore])
+                .unwrap_or(&OnDrift::Keep),
+        };
+        // What is cleared on a side that nobody polls is found by nobody else.
+        let one_way = [plan.tickets, plan.opportunities].contains(&Some(Direction::BToA));
+        plan.reconciled |= one_way && (plan.clear_xrefs || plan.unlinks > 0);
+        // What people took apart or cleared is known to the store only: nobody could tell after its loss.
+        if !plan.clear_xrefs && plan.unlinks == 0 && rng.per_mille(200) {
+            let at = rng.between(40, events - 10);
+            let backup = rng.per_mille(600).then(|| rng.between(1, at - 1));
+            plan.disaster = Some(Disaster { backup, at });
         }
+        plan
     }
 }
 

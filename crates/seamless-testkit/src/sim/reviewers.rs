@@ -6,6 +6,7 @@ use std::time::Duration;
 use seamless_core::pipeline::{Decision, Engine, Rehearsal};
 use seamless_core::{RecordId, Side, SyncId, Table};
 
+use super::asked::Answered;
 use super::executor::{Executor, Sim};
 use super::hosts::{Run, all_rows};
 use super::plan::Plan;
@@ -93,6 +94,9 @@ impl Reviewer {
                     drop(self.engine.look_again_at_held(sync).await);
                 }
             }
+            if self.plan.disaster.is_some() && self.rng.per_mille(200) {
+                drop(self.engine.look_for_lost_messages().await);
+            }
             let unlink = !calm && self.rng.per_mille(self.plan.unlinks);
             if unlink {
                 self.unlink().await;
@@ -108,13 +112,7 @@ impl Reviewer {
         for review in reviews {
             for field in &review.asked {
                 let winner = if self.rng.per_mille(500) { Side::A } else { Side::B };
-                let answered = self.engine.answer(&review.record, field, winner).await;
-                self.sim.note(|| {
-                    format!(
-                        "person answers {} {field}: {winner:?} {answered:?}",
-                        review.record.path()
-                    )
-                });
+                self.answer(&review.record, field, winner).await;
             }
             let Some(parked) = &review.parked else { continue };
             if parked.reason != seamless_core::pipeline::Reason::Unlinked {
@@ -134,6 +132,28 @@ impl Reviewer {
                 )
             });
         }
+    }
+
+    /// Answers, and notes between which moments: a call that failed, or is still on its way back, may have been heard.
+    async fn answer(&mut self, record: &seamless_core::pipeline::RecordKey, field: &str, winner: Side) {
+        let noted = {
+            let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+            world.answers.push(Answered {
+                record: record.clone(),
+                from: self.sim.now(),
+                to: Duration::MAX,
+            });
+            world.answers.len() - 1
+        };
+        let answered = self.engine.answer(record, field, winner).await;
+        self.sim.note(|| {
+            format!(
+                "person answers {} {field}: {winner:?} {answered:?}",
+                record.path()
+            )
+        });
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        world.answers[noted].to = self.sim.now();
     }
 
     /// The record that it was taken apart from.

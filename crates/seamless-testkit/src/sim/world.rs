@@ -1,19 +1,16 @@
 //! The two simulated systems, with a history of everything that people and the engine did to them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use seamless_core::pipeline::{PlanItem, PlanStep, RecordKey};
+use seamless_core::pipeline::RecordKey;
 use seamless_core::{
-    Capabilities, Effect, EntityInfo, Error, ErrorKind, ExternalKey, Fields, ListRequest, Lookup,
-    NativeRecord, Page, PageToken, Reader, RecordId, Result, Source, Stamp, SyncId, Target, Timestamp, Value,
-    Write, WriteAction, Written,
+    Error, ErrorKind, Fields, NativeRecord, RecordId, Result, Stamp, SyncId, Timestamp, Value, WriteAction,
 };
 
+use super::asked::Answered;
 use super::checks::Violation;
-use super::executor::{EPOCH, Sim};
+use super::executor::EPOCH;
 use super::model::required_there;
 use super::plan::Plan;
 
@@ -26,6 +23,10 @@ pub(super) struct World {
     pub(super) next_edit: u64,
     /// When intents were open, by the store's own commits.
     pub(super) intents: Vec<OpenIntent>,
+    /// When the store went back to an earlier state: what nobody remembers is decided as at a first link.
+    pub(super) forgotten: Option<Duration>,
+    /// Conflicts that a person decided.
+    pub(super) answers: Vec<Answered>,
     /// Pairs that a person took apart once, by sync and both ids: when they meet again, first-merge rules decide on every field.
     pub(super) apart: BTreeSet<(SyncId, RecordId, RecordId)>,
 }
@@ -47,16 +48,17 @@ pub(super) struct System {
     pub(super) next_id: u64,
     pub(super) writes: u64,
     /// Ghosts: calls that land later.
-    ghosts: Vec<(Duration, Landing)>,
+    pub(super) ghosts: Vec<(Duration, Landing)>,
     /// People's edits that are committed later, with their earlier stamp.
     late: Vec<(Duration, Edit)>,
 }
 
+/// A call that is under way.
 #[derive(Clone)]
-struct Landing {
-    entity: String,
-    action: WriteAction,
-    sent: Duration,
+pub(super) struct Landing {
+    pub(super) entity: String,
+    pub(super) action: WriteAction,
+    pub(super) sent: Duration,
 }
 
 /// A person's edit of one field.
@@ -68,6 +70,8 @@ pub(super) struct Edit {
     pub(super) value: Value,
     /// When it was made; it may land later.
     pub(super) stamp: Duration,
+    /// Its record's stamp does not move.
+    pub(super) silent: bool,
 }
 
 /// A record with its history.
@@ -75,7 +79,7 @@ pub(super) struct Edit {
 pub(super) struct Record {
     pub(super) fields: Fields,
     pub(super) stamp: i64,
-    created: i64,
+    pub(super) created: i64,
     pub(super) version: u64,
     /// Made by the engine.
     pub(super) by_engine: bool,
@@ -111,6 +115,8 @@ impl World {
             open_window: 0,
             next_edit: 0,
             intents: Vec::new(),
+            forgotten: None,
+            answers: Vec::new(),
             apart: BTreeSet::new(),
         }
     }
@@ -199,7 +205,11 @@ impl World {
         else {
             return;
         };
-        let stamp = floor(late.stamp, plan);
+        let stamp = if late.silent {
+            record.stamp
+        } else {
+            floor(late.stamp, plan)
+        };
         record.touch(&late.entity, system, now);
         record.set(&late.field, late.value, now, stamp, true, plan);
     }
@@ -239,7 +249,13 @@ impl World {
     }
 
     /// A write of the engine lands.
-    fn apply(&mut self, system: usize, landing: &Landing, now: Duration, plan: &Plan) -> Result<RecordId> {
+    pub(super) fn apply(
+        &mut self,
+        system: usize,
+        landing: &Landing,
+        now: Duration,
+        plan: &Plan,
+    ) -> Result<RecordId> {
         self.systems[system].writes += 1;
         match &landing.action {
             WriteAction::Create { fields } => {
@@ -265,6 +281,7 @@ impl World {
             WriteAction::Update { current, fields } => {
                 let id: u64 = current.id.0.parse().unwrap_or_default();
                 let cas = plan.second_has_cas && system == 1;
+                let unasked = self.unasked(system, &landing.entity, current, fields);
                 let record = self.systems[system]
                     .tables
                     .get_mut(&landing.entity)
@@ -276,7 +293,7 @@ impl World {
                     return Err(Error::conflict("the record has changed"));
                 }
                 let stamp = floor(now, plan);
-                let mut problem = None;
+                let mut problem = unasked;
                 let mut overwritten = 0;
                 for (field, value) in fields.iter().filter(|(field, _)| *field != "xref") {
                     let (read, held) = (current.fields.get(field), record.fields.get(field));
@@ -311,6 +328,10 @@ impl World {
                     record.set(field, value, now, stamp, false, plan);
                 }
                 self.open_window += overwritten;
+                if fields.keys().all(|field| field == "last_activity") {
+                    let what = "a stamp that only travels along was written alone".to_owned();
+                    problem = Some(Violation::new("R12", what));
+                }
                 if let Some(problem) = problem {
                     self.fail(problem);
                 }
@@ -358,7 +379,7 @@ impl Record {
     }
 
     /// As read at `now`; the version tells when, so that a write can be held against the age of its read.
-    fn native(&self, id: u64, now: Duration) -> NativeRecord {
+    pub(super) fn native(&self, id: u64, now: Duration) -> NativeRecord {
         NativeRecord {
             id: RecordId(id.to_string()),
             stamp: Some(Stamp(self.stamp)),
@@ -369,7 +390,7 @@ impl Record {
     }
 
     /// As the search index shows it now.
-    fn found(&self, now: Duration) -> Option<&Fields> {
+    pub(super) fn found(&self, now: Duration) -> Option<&Fields> {
         self.indexed
             .iter()
             .rev()
@@ -417,327 +438,7 @@ fn only_digits(value: &Value) -> Value {
     )
 }
 
-fn floor(at: Duration, plan: &Plan) -> i64 {
+pub(super) fn floor(at: Duration, plan: &Plan) -> i64 {
     let grain = plan.granularity.as_micros().max(1) as i64;
     (EPOCH + at.as_micros() as i64).div_euclid(grain) * grain
-}
-
-/// A connector to one of the systems.
-pub(super) struct Connector {
-    pub(super) world: Arc<Mutex<World>>,
-    pub(super) sim: Sim,
-    pub(super) plan: Arc<Plan>,
-    pub(super) system: usize,
-    /// What may be written through this connector, where a plan is carried out.
-    pub(super) planned: Option<Arc<Vec<PlanItem>>>,
-}
-
-impl Connector {
-    /// A plan that is carried out writes what it says, ids aside, and nothing else.
-    fn check_planned(&self, write: &Write) {
-        let Some(items) = &self.planned else { return };
-        let (step, id, fields) = match &write.action {
-            WriteAction::Create { fields } => (PlanStep::Create, None, fields),
-            WriteAction::Update { current, fields } => (PlanStep::Update, Some(&current.id), fields),
-            WriteAction::Delete { .. } => return,
-        };
-        if id.is_some() && fields.keys().all(|field| field == "xref") {
-            return;
-        }
-        // What travels along is as new as it can be.
-        let is_id = |field: &str| ["xref", "parent", "account", "contact", "last_activity"].contains(&field);
-        let plain: Fields = fields
-            .iter()
-            .filter(|(field, _)| !is_id(field))
-            .map(|(field, value)| (field.clone(), value.clone()))
-            .collect();
-        let same = |item: &PlanItem| {
-            let writes = item.fields.values().filter(|write| !is_id(&write.path));
-            // What the other side refused is left out of what is written after all.
-            let refused = self.system == 1 && self.plan.refusals > 0 && !plain.contains_key("note");
-            let native: Fields = writes
-                .filter(|write| !(refused && write.path == "note"))
-                .map(|write| (write.path.clone(), write.native.clone()))
-                .collect();
-            let here = item.record.side.other().index() == self.system;
-            let born = item.other.as_ref().is_some_and(|other| other.0.starts_with('-'));
-            here && item.step == step
-                && native == plain
-                && (step == PlanStep::Create || born || item.other.as_ref() == id)
-        };
-        if !items.iter().any(same) {
-            let what = format!("{} was written, and no plan says so", describe(&write.action));
-            self.world().fail(Violation::new("PLAN", what));
-        }
-    }
-
-    fn native(&self, entity: &str, id: u64, record: &Record, now: Duration) -> NativeRecord {
-        let native = record.native(id, now);
-        let stamp = native.stamp.filter(|_| has_stamps(entity, self.system));
-        NativeRecord { stamp, ..native }
-    }
-
-    fn world(&self) -> MutexGuard<'_, World> {
-        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
-        world.settle(self.sim.now(), &self.plan);
-        world
-    }
-
-    fn read_fault(&self) -> Result<()> {
-        let mut state = self.sim.state();
-        if !state.calm && state.rng.per_mille(self.plan.read_faults) {
-            return Err(Error::unavailable("simulated read fault").effect(Effect::NotApplied));
-        }
-        Ok(())
-    }
-}
-
-/// The first system does not say when an opportunity was changed.
-fn has_stamps(entity: &str, system: usize) -> bool {
-    (entity, system) != ("opportunity", 0)
-}
-
-/// What this run's systems can do.
-pub(super) fn capabilities(plan: &Plan, entity: &str, system: usize) -> Capabilities {
-    Capabilities {
-        incremental: has_stamps(entity, system),
-        cursor_granularity: plan.granularity,
-        cursor_overlap: plan.overlap,
-        external_key: ExternalKey::Searchable,
-        compare_and_set: system == 1 && plan.second_has_cas,
-        ascending_ids: true,
-        find_batch_max: 100,
-        write_concurrency: 1,
-        settle_after: plan.settle_after,
-        search_lag_max: plan.search_lag,
-    }
-}
-
-#[async_trait]
-impl Reader for Connector {
-    fn capabilities(&self, entity: &str) -> Capabilities {
-        capabilities(&self.plan, entity, self.system)
-    }
-
-    async fn describe(&self, _: &str) -> Result<EntityInfo> {
-        Ok(EntityInfo::default())
-    }
-
-    async fn fetch(&self, entity: &str, ids: &[RecordId]) -> Result<Vec<NativeRecord>> {
-        self.sim.pause().await;
-        self.read_fault()?;
-        let records: Vec<NativeRecord> = {
-            let now = self.sim.now();
-            let world = self.world();
-            let table = world.systems[self.system].tables.get(entity);
-            ids.iter()
-                .filter_map(|id| {
-                    let id = id.0.parse().ok()?;
-                    Some(self.native(entity, id, table?.get(&id)?, now))
-                })
-                .collect()
-        };
-        self.sim.pause().await;
-        Ok(records)
-    }
-
-    async fn find(&self, entity: &str, lookups: &[Lookup]) -> Result<Vec<Vec<NativeRecord>>> {
-        self.sim.pause().await;
-        self.read_fault()?;
-        let found: Vec<Vec<NativeRecord>> = {
-            let now = self.sim.now();
-            let world = self.world();
-            let all: Vec<(&u64, &Record)> = world.records(self.system, entity).collect();
-            lookups
-                .iter()
-                .map(|lookup| {
-                    all.iter()
-                        .filter(|(id, record)| match (lookup, record.found(now)) {
-                            (_, None) => false,
-                            (Lookup::AboveId(mark), _) => mark.0.parse::<u64>().is_ok_and(|mark| **id > mark),
-                            (Lookup::Field { field, value }, Some(fields)) => {
-                                fields.get(field) == Some(value)
-                            }
-                        })
-                        .map(|(id, record)| self.native(entity, **id, record, now))
-                        .collect()
-                })
-                .collect()
-        };
-        self.sim.note(|| {
-            let ids: Vec<Vec<&str>> = found
-                .iter()
-                .map(|all| all.iter().map(|r| r.id.as_str()).collect())
-                .collect();
-            format!("find {} {entity} {} lookups: {ids:?}", self.system, lookups.len())
-        });
-        self.sim.pause().await;
-        Ok(found)
-    }
-
-    async fn ping(&self) -> Result<()> {
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Source for Connector {
-    async fn list(&self, request: &ListRequest) -> Result<Page> {
-        self.sim.pause().await;
-        self.read_fault()?;
-        let page = {
-            let now = self.sim.now();
-            let world = self.world();
-            let since = request.since.map_or(i64::MIN, |stamp| stamp.0);
-            let mut rows: Vec<(i64, u64, NativeRecord)> = world
-                .records(self.system, &request.entity)
-                .filter(|(_, record)| record.stamp >= since || record.created >= since)
-                .map(|(id, record)| (record.stamp, *id, self.native(&request.entity, *id, record, now)))
-                .collect();
-            // The first system orders by id, the second by stamp and id.
-            if self.system == 1 {
-                rows.sort_by_key(|(stamp, id, _)| (*stamp, *id));
-            }
-            let after = request.after.as_ref().and_then(|token| {
-                let (stamp, id) = token.0.split_once('/')?;
-                Some((stamp.parse::<i64>().ok()?, id.parse::<u64>().ok()?))
-            });
-            let mut rest: Vec<(i64, u64, NativeRecord)> = rows
-                .into_iter()
-                .filter(|(stamp, id, _)| {
-                    after.is_none_or(|(last, last_id)| {
-                        if self.system == 1 {
-                            (*stamp, *id) > (last, last_id)
-                        } else {
-                            *id > last_id
-                        }
-                    })
-                })
-                .collect();
-            let more = rest.len() > self.plan.page;
-            rest.truncate(self.plan.page);
-            let next = rest
-                .last()
-                .filter(|_| more)
-                .map(|(stamp, id, _)| PageToken(format!("{stamp}/{id}")));
-            Page {
-                records: rest.into_iter().map(|(_, _, record)| record).collect(),
-                next,
-                server_time: self.plan.server_time.then(|| Timestamp(floor(now, &self.plan))),
-            }
-        };
-        self.sim.note(|| {
-            let ids: Vec<&str> = page.records.iter().map(|record| record.id.as_str()).collect();
-            let (since, after) = (
-                request.since.map(|stamp| stamp.0),
-                request.after.as_ref().map(|after| &after.0),
-            );
-            format!(
-                "list {} {} since {since:?} after {after:?}: {ids:?}",
-                self.system, request.entity
-            )
-        });
-        self.sim.pause().await;
-        Ok(page)
-    }
-}
-
-#[async_trait]
-impl Target for Connector {
-    async fn write(&self, writes: &[Write]) -> Vec<Result<Written>> {
-        let mut outcomes = Vec::with_capacity(writes.len());
-        for write in writes {
-            outcomes.push(self.write_one(write).await);
-        }
-        outcomes
-    }
-}
-
-impl Connector {
-    async fn write_one(&self, write: &Write) -> Result<Written> {
-        self.sim.pause().await;
-        let now = self.sim.now();
-        if now > write.send_by {
-            return Err(Error::unavailable("too late to send").effect(Effect::NotApplied));
-        }
-        self.check_planned(write);
-        let fault = {
-            let mut state = self.sim.state();
-            let faulty = !state.calm && state.rng.per_mille(self.plan.write_faults);
-            if faulty { Some(state.rng.below(4)) } else { None }
-        };
-        if self.refuses(&write.action) {
-            self.sim
-                .note(|| format!("write {} {} refused: note", self.system, write.entity));
-            let refused = Error::invalid("simulated rule").field("note");
-            return Err(refused.effect(Effect::NotApplied));
-        }
-        let landing = Landing {
-            entity: write.entity.clone(),
-            action: write.action.clone(),
-            sent: now,
-        };
-        self.sim.note(|| {
-            format!(
-                "write {} {} {} fault {fault:?}",
-                self.system,
-                write.entity,
-                describe(&write.action)
-            )
-        });
-        let lost = Err(Error::unavailable("simulated lost answer"));
-        match fault {
-            Some(0) => return Err(Error::unavailable("simulated refusal").effect(Effect::NotApplied)),
-            Some(1) => return lost,
-            Some(2) => {
-                let delay = {
-                    let mut state = self.sim.state();
-                    let most = self.plan.settle_after.as_micros() as u64 * 9 / 10;
-                    Duration::from_micros(state.rng.below(most))
-                };
-                self.world().systems[self.system]
-                    .ghosts
-                    .push((now + delay, landing));
-                self.sim.pause().await;
-                return lost;
-            }
-            _ => {}
-        }
-        let applied = self.world().apply(self.system, &landing, now, &self.plan);
-        self.sim.pause().await;
-        if fault.is_some() && applied.is_ok() {
-            return lost;
-        }
-        applied.map(|id| Written { id })
-    }
-}
-
-impl Connector {
-    /// The second system has a rule of its own for notes now and then.
-    fn refuses(&self, action: &WriteAction) -> bool {
-        let fields = match action {
-            WriteAction::Create { fields } | WriteAction::Update { fields, .. } => fields,
-            WriteAction::Delete { .. } => return false,
-        };
-        let mut state = self.sim.state();
-        self.system == 1
-            && fields.contains_key("note")
-            && !state.calm
-            && state.rng.per_mille(self.plan.refusals)
-    }
-}
-
-fn describe(action: &WriteAction) -> String {
-    let fields = |fields: &Fields| {
-        let all: Vec<String> = fields
-            .iter()
-            .map(|(name, value)| format!("{name}={}", value.to_plain().unwrap_or_default()))
-            .collect();
-        all.join(" ")
-    };
-    match action {
-        WriteAction::Create { fields: f } => format!("create {}", fields(f)),
-        WriteAction::Update { current, fields: f } => format!("update {} {}", current.id, fields(f)),
-        WriteAction::Delete { id } => format!("delete {id}"),
-    }
 }

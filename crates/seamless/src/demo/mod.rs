@@ -7,10 +7,9 @@ mod tell;
 pub(crate) mod tenant;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Context;
-use seamless_host::{Config, Host, RunMode, RunOptions, RunSummary, Silent};
+use seamless_host::{Config, Host, RunMode, RunOptions, RunSummary, Silent, apply_bus};
 
 use crate::emulator_cmd;
 use crate::exit::Exit;
@@ -53,6 +52,9 @@ enum DemoBus {
     Embedded,
     /// AMQP to an emulator in this process.
     ServiceBus,
+    /// HTTP to one.
+    #[cfg(feature = "service-bus-https")]
+    ServiceBusHttps,
 }
 
 /// Plays the demo.
@@ -85,10 +87,16 @@ impl Stage<'_> {
         let file = write_tenant(self.folder, &Endpoints::of(&self.simulators.config))?;
         let emulator = match self.args.bus {
             DemoBus::Embedded => None,
-            DemoBus::ServiceBus => {
-                let lock = Duration::from_secs(60);
-                let emulator = emulator_cmd::start(0, TOPIC, &["autotask", "crm"], lock).await?;
-                use_service_bus(&file, TOPIC, &emulator.connection_string())?;
+            bus => {
+                let emulator = emulator_cmd::empty([0, 0]).await?;
+                let kind = match bus {
+                    DemoBus::Embedded | DemoBus::ServiceBus => "service-bus",
+                    #[cfg(feature = "service-bus-https")]
+                    DemoBus::ServiceBusHttps => "service-bus-https",
+                };
+                use_service_bus(&file, kind, TOPIC, &emulator)?;
+                // As `seamless bus apply` would.
+                apply_bus(&Config::load(&file)?).await?;
                 Some(emulator)
             }
         };

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use seamless_emulator::Emulator;
 use serde_json::Value as Json;
 
 /// Where the simulators are and what they want to hear.
@@ -79,12 +80,23 @@ pub(crate) fn write_tenant(dir: &Path, endpoints: &Endpoints) -> anyhow::Result<
     Ok(file)
 }
 
-/// Lets a tenant's messages wait on a service bus.
-pub(crate) fn use_service_bus(file: &Path, topic: &str, connection: &str) -> anyhow::Result<()> {
+/// Lets a tenant's messages wait on a service bus: the host gets a key that may send and listen only, where that is enough.
+pub(crate) fn use_service_bus(
+    file: &Path,
+    kind: &str,
+    topic: &str,
+    emulator: &Emulator,
+) -> anyhow::Result<()> {
     let dir = file.parent().unwrap_or(Path::new(""));
-    private(&dir.join("secrets/service-bus"), connection)?;
+    let [amqp, http] = emulator.limited_connection_strings();
+    let connection = if kind == "service-bus" { amqp } else { http };
+    private(&dir.join("secrets/service-bus"), &connection)?;
+    private(
+        &dir.join("secrets/service-bus-manage"),
+        &emulator.http_connection_string(),
+    )?;
     let table = format!(
-        "\n[bus]\nkind = \"service-bus\"\nconnection = {{ file = \"secrets/service-bus\" }}\ntopic = \"{topic}\"\n"
+        "\n[bus]\nkind = \"{kind}\"\nconnection = {{ file = \"secrets/service-bus\" }}\nmanage = {{ file = \"secrets/service-bus-manage\" }}\ntopic = \"{topic}\"\n"
     );
     let mut opened = OpenOptions::new()
         .append(true)

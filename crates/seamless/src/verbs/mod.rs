@@ -2,6 +2,7 @@
 
 mod autotask;
 mod badge;
+mod bus;
 mod check;
 mod discover;
 mod explain;
@@ -10,6 +11,7 @@ mod keys;
 mod links;
 mod new;
 mod plan;
+mod reconcile;
 mod review;
 mod run;
 mod status;
@@ -66,9 +68,15 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> anyhow::Result<Exit> {
         } => plan::show(&config()?, file, *records, output),
         Verb::Apply { file, accept } => plan::apply(&config()?, file, *accept, output).await,
         Verb::Status { parked } => status::status(&config()?, *parked, output).await,
+        Verb::Reconcile {
+            sync,
+            repair,
+            records,
+        } => reconcile::reconcile(&config()?, sync.clone(), *repair, *records, output).await,
         Verb::Explain { entity, record } => explain::explain(&config()?, entity, record, output).await,
         Verb::Review { records, word: None } => review::list(&config()?, *records, output).await,
         Verb::Review { word: Some(word), .. } => review::decide(&config()?, word, output).await,
+        Verb::Bus(verb) => bus::bus(&config()?, verb, output).await,
         Verb::Links(verb) => links::links(config()?, verb, output).await,
         Verb::Keys(verb) => keys::keys(verb, output),
         Verb::New(verb) => new::new(verb, output),

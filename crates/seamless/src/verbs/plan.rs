@@ -83,7 +83,7 @@ pub(super) async fn apply(
     })
 }
 
-async fn asked(config: &Config, question: &Question) -> anyhow::Result<Answer> {
+pub(super) async fn asked(config: &Config, question: &Question) -> anyhow::Result<Answer> {
     let plugins = plugins();
     if !std::io::stderr().is_terminal() {
         return Ok(ask_watched(config, &plugins, question, &Silent).await?);

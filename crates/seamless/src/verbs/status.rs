@@ -66,6 +66,9 @@ fn text(status: &Status, records: Option<&[ParkedRecord]>, output: &Output) -> S
                 ),
             );
         }
+        for (kind, count) in &sync.drift {
+            add(*count, format!("not as it was left: {}", kind.replace('_', " ")));
+        }
         for (reason, count) in &sync.left_out {
             add(*count, format!("left out: {}", reason.replace('_', " ")));
         }

@@ -68,7 +68,9 @@ impl Applier {
         let started = engine.clock.monotonic();
         loop {
             self.claim(items, Item::match_claims).await?;
-            named::resolve(self, items).await?;
+            if !self.engine.mistakes.has(Mistake::NamedReferenceIgnored) {
+                named::resolve(self, items).await?;
+            }
             find::link_new(self, items).await?;
             plan::plan(self, items).await?;
             self.pass_gate(items);

@@ -233,7 +233,7 @@ struct Taken {
     linked: BTreeMap<RecordKey, RecordId>,
     intended: BTreeSet<RecordKey>,
     /// Set aside after a lost create: nobody's candidate, unless a person has written the cross-reference.
-    aside: BTreeSet<RecordKey>,
+    aside: BTreeMap<RecordKey, Parked>,
     /// Set aside by a person: nobody's candidate at all.
     apart: BTreeSet<RecordKey>,
 }
@@ -271,7 +271,7 @@ impl Taken {
         let mut taken = Taken {
             linked: BTreeMap::new(),
             intended: BTreeSet::new(),
-            aside: BTreeSet::new(),
+            aside: BTreeMap::new(),
             apart: BTreeSet::new(),
         };
         for (at, key) in keys.iter().enumerate() {
@@ -288,10 +288,10 @@ impl Taken {
             }
             let at = at + keys.len();
             if let Some(row) = &found[at] {
-                let reason = engine.typed().sealed::<Parked>(&rows[at], row)?.reason;
-                if reason.awaits_person() {
-                    taken.aside.insert(key.clone());
-                } else if reason.is_apart() {
+                let parked: Parked = engine.typed().sealed(&rows[at], row)?;
+                if parked.reason.awaits_person() {
+                    taken.aside.insert(key.clone(), parked);
+                } else if parked.reason.is_apart() {
                     taken.apart.insert(key.clone());
                 }
             }
@@ -306,7 +306,7 @@ impl Taken {
 
     /// Is no candidate of a match rule.
     fn has(&self, key: &RecordKey) -> bool {
-        self.busy(key) || self.aside.contains(key)
+        self.busy(key) || self.aside.contains_key(key)
     }
 }
 
@@ -406,6 +406,14 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
             return;
         }
     }
+    if let Some(parked) = taken.aside.get(&item.key)
+        && !engine.mistakes.has(Mistake::SimilarForgotten)
+    {
+        // Another edit of it decides nothing (R8): neither a rule nor a create takes it from the person who was asked.
+        let parked = parked.clone();
+        item.park(engine, parked.reason, parked.sentence, parked.candidates);
+        return;
+    }
     let rules = item.sync.model.match_rules.clone();
     for (rule, (records, twins)) in rules.iter().zip(found.rules) {
         if records
@@ -415,10 +423,15 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
             item.end = Some(End::Defer(wait));
             return;
         }
+        let all_free = engine.mistakes.has(Mistake::LinkedIsCandidate);
         let candidate = |side: Side, record: Observed| Candidate {
-            taken: taken.has(&RecordKey::new(&item.sync.id, side, &record.id))
-                // Its cross-reference names somebody else: it is spoken for, even where our books do not know it.
-                || record.xref.as_ref().is_some_and(|xref| side != item.side() && *xref != item.key.id.0),
+            // Where its cross-reference names somebody else it is spoken for, even where our books do not know it.
+            taken: !all_free
+                && (taken.has(&RecordKey::new(&item.sync.id, side, &record.id))
+                    || record
+                        .xref
+                        .as_ref()
+                        .is_some_and(|xref| side != item.side() && *xref != item.key.id.0)),
             same_identity: same_identity(&item.sync, item.side(), &source, side, &record),
             record,
         };

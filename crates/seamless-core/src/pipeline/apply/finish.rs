@@ -182,7 +182,8 @@ fn outcome_of(engine: &Engine, item: &mut Item, parked: Option<Parked>, entries:
     pair.mapping = versions(&item.sync);
     pair.decided[s] = Some(item.content(engine, source));
     // What the target was decided on stands only as long as its halves do.
-    if halves_changed(&item.pair, &pair, t) {
+    let stands = engine.mistakes.has(Mistake::DecisionOutlivesHalf);
+    if halves_changed(&item.pair, &pair, t) && !stands {
         pair.decided[t] = None;
     }
     let target_content = engine.content_hash(&item.sync, &target.observed);

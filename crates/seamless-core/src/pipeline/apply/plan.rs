@@ -222,6 +222,7 @@ fn merge_item(engine: &Engine, item: &mut Item, parents: &Parents) {
         }
     }
     if item.link.is_none()
+        && !engine.mistakes.has(Mistake::RequiredFieldIgnored)
         && let Some(sentence) = plan.refuses_create(&item.sync.side(item.other()).mapping)
     {
         item.merge = plan;
@@ -231,6 +232,9 @@ fn merge_item(engine: &Engine, item: &mut Item, parents: &Parents) {
     if item.link.is_none() {
         // Optional fields that cannot be translated are left out of the create and listed.
         plan.blocked.retain(|field, _| !plan.writes.contains_key(field));
+    }
+    if engine.mistakes.has(Mistake::BlockedFieldHoldsRecord) && !plan.blocked.is_empty() {
+        plan.writes.clear();
     }
     if engine.mistakes.has(Mistake::WholeRecordWrite) {
         write_everything(item, &source, &mut plan);

@@ -102,7 +102,8 @@ fn prepare(engine: &Engine, item: &Item, index: usize) -> Result<Job> {
     let creating = item.target.is_none();
     let (action, send_by) = match &item.target {
         Some(target) => {
-            let fresh = if spec.capabilities.compare_and_set {
+            let any_age = engine.mistakes.has(Mistake::StaleReadUnbounded);
+            let fresh = if spec.capabilities.compare_and_set || any_age {
                 now + engine.timings.send_within
             } else {
                 item.read_at + engine.timings.stale_read_max
@@ -137,7 +138,10 @@ fn prepare(engine: &Engine, item: &Item, index: usize) -> Result<Job> {
         source_content: item.content(engine, source),
         target: item.target_id().cloned(),
         target_stamp: item.target.as_ref().and_then(|target| target.observed.stamp),
-        new_link: item.new_link.clone(),
+        new_link: item
+            .new_link
+            .clone()
+            .filter(|_| !engine.mistakes.has(Mistake::IntentWithoutLink)),
         writes: item.merge.writes.clone(),
         planned: item.merge.base.clone(),
         high_water: None,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::{Plan, PlanItem};
 use crate::contract::{Random, Table};
-use crate::envelope::RowSeal;
+use crate::envelope::{RowSeal, hex};
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8] = b"seamless plan 1\n";
@@ -93,8 +93,7 @@ pub fn open_plan(bytes: &[u8], seal: &RowSeal) -> Result<Plan> {
 }
 
 fn chunk_key(name: &[u8; NAME_BYTES], place: usize, of: usize) -> String {
-    let name: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("plan/{name}/{place}/{of}")
+    format!("plan/{}/{place}/{of}", hex(name))
 }
 
 fn damaged(what: &str) -> Error {

@@ -150,11 +150,14 @@ pub(super) async fn deferred_goes_to_the_back(factory: &dyn BusFactory) -> CaseR
     }
     bench.clock.advance(TICK);
     bench.publish(&["d"]).await?;
-    let order = bench.drain().await?;
-    ensure!(
-        order == ["c", "a", "b", "d"],
-        "after deferring a, then b: {order:?}"
-    );
+    let mut order = bench.drain().await?;
+    let mut expected = ["c", "a", "b", "d"];
+    if !bench.bus.limits().lanes {
+        // A bus that promises no order within a lane only has to deliver all of them.
+        order.sort_unstable();
+        expected.sort_unstable();
+    }
+    ensure!(order == expected, "after deferring a, then b: {order:?}");
     Ok(())
 }
 

@@ -1,0 +1,336 @@
+//! The connectors to the simulated systems: reads that fail, answers that get lost, calls that land late, a plan that is watched.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use seamless_core::pipeline::{PlanItem, PlanStep};
+use seamless_core::{
+    Capabilities, Effect, EntityInfo, Error, ExternalKey, Fields, ListRequest, Lookup, NativeRecord, Page,
+    PageToken, Reader, RecordId, Result, Source, Target, Timestamp, Write, WriteAction, Written,
+};
+
+use super::checks::Violation;
+use super::executor::Sim;
+use super::plan::Plan;
+use super::world::{Landing, Record, World, floor};
+
+/// A connector to one of the systems.
+pub(super) struct Connector {
+    pub(super) world: Arc<Mutex<World>>,
+    pub(super) sim: Sim,
+    pub(super) plan: Arc<Plan>,
+    pub(super) system: usize,
+    /// What may be written through this connector, where a plan is carried out.
+    pub(super) planned: Option<Arc<Vec<PlanItem>>>,
+}
+
+impl Connector {
+    /// A plan that is carried out writes what it says, ids aside, and nothing else.
+    fn check_planned(&self, write: &Write) {
+        let Some(items) = &self.planned else { return };
+        let (step, id, fields) = match &write.action {
+            WriteAction::Create { fields } => (PlanStep::Create, None, fields),
+            WriteAction::Update { current, fields } => (PlanStep::Update, Some(&current.id), fields),
+            WriteAction::Delete { .. } => return,
+        };
+        if id.is_some() && fields.keys().all(|field| field == "xref") {
+            return;
+        }
+        // What travels along is as new as it can be.
+        let is_id = |field: &str| ["xref", "parent", "account", "contact", "last_activity"].contains(&field);
+        let plain: Fields = fields
+            .iter()
+            .filter(|(field, _)| !is_id(field))
+            .map(|(field, value)| (field.clone(), value.clone()))
+            .collect();
+        let same = |item: &PlanItem| {
+            let writes = item.fields.values().filter(|write| !is_id(&write.path));
+            // What the other side refused is left out of what is written after all.
+            let refused = self.system == 1 && self.plan.refusals > 0 && !plain.contains_key("note");
+            let native: Fields = writes
+                .filter(|write| !(refused && write.path == "note"))
+                .map(|write| (write.path.clone(), write.native.clone()))
+                .collect();
+            let here = item.record.side.other().index() == self.system;
+            let born = item.other.as_ref().is_some_and(|other| other.0.starts_with('-'));
+            here && item.step == step
+                && native == plain
+                && (step == PlanStep::Create || born || item.other.as_ref() == id)
+        };
+        if !items.iter().any(same) {
+            let what = format!("{} was written, and no plan says so", describe(&write.action));
+            self.world().fail(Violation::new("PLAN", what));
+        }
+    }
+
+    fn native(&self, entity: &str, id: u64, record: &Record, now: Duration) -> NativeRecord {
+        let native = record.native(id, now);
+        let stamp = native.stamp.filter(|_| has_stamps(entity, self.system));
+        NativeRecord { stamp, ..native }
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        world.settle(self.sim.now(), &self.plan);
+        world
+    }
+
+    fn read_fault(&self) -> Result<()> {
+        let mut state = self.sim.state();
+        if !state.calm && state.rng.per_mille(self.plan.read_faults) {
+            return Err(Error::unavailable("simulated read fault").effect(Effect::NotApplied));
+        }
+        Ok(())
+    }
+}
+
+/// The first system does not say when an opportunity was changed.
+fn has_stamps(entity: &str, system: usize) -> bool {
+    (entity, system) != ("opportunity", 0)
+}
+
+/// What this run's systems can do.
+pub(super) fn capabilities(plan: &Plan, entity: &str, system: usize) -> Capabilities {
+    Capabilities {
+        incremental: has_stamps(entity, system),
+        cursor_granularity: plan.granularity,
+        cursor_overlap: plan.overlap,
+        external_key: ExternalKey::Searchable,
+        compare_and_set: system == 1 && plan.second_has_cas,
+        ascending_ids: true,
+        find_batch_max: 100,
+        write_concurrency: 1,
+        settle_after: plan.settle_after,
+        search_lag_max: plan.search_lag,
+    }
+}
+
+#[async_trait]
+impl Reader for Connector {
+    fn capabilities(&self, entity: &str) -> Capabilities {
+        capabilities(&self.plan, entity, self.system)
+    }
+
+    async fn describe(&self, _: &str) -> Result<EntityInfo> {
+        Ok(EntityInfo::default())
+    }
+
+    async fn fetch(&self, entity: &str, ids: &[RecordId]) -> Result<Vec<NativeRecord>> {
+        self.sim.pause().await;
+        self.read_fault()?;
+        let records: Vec<NativeRecord> = {
+            let now = self.sim.now();
+            let world = self.world();
+            let table = world.systems[self.system].tables.get(entity);
+            ids.iter()
+                .filter_map(|id| {
+                    let id = id.0.parse().ok()?;
+                    Some(self.native(entity, id, table?.get(&id)?, now))
+                })
+                .collect()
+        };
+        self.sim.pause().await;
+        Ok(records)
+    }
+
+    async fn find(&self, entity: &str, lookups: &[Lookup]) -> Result<Vec<Vec<NativeRecord>>> {
+        self.sim.pause().await;
+        self.read_fault()?;
+        let found: Vec<Vec<NativeRecord>> = {
+            let now = self.sim.now();
+            let world = self.world();
+            let all: Vec<(&u64, &Record)> = world.records(self.system, entity).collect();
+            lookups
+                .iter()
+                .map(|lookup| {
+                    all.iter()
+                        .filter(|(id, record)| match (lookup, record.found(now)) {
+                            (_, None) => false,
+                            (Lookup::AboveId(mark), _) => mark.0.parse::<u64>().is_ok_and(|mark| **id > mark),
+                            (Lookup::Field { field, value }, Some(fields)) => {
+                                fields.get(field) == Some(value)
+                            }
+                        })
+                        .map(|(id, record)| self.native(entity, **id, record, now))
+                        .collect()
+                })
+                .collect()
+        };
+        self.sim.note(|| {
+            let ids: Vec<Vec<&str>> = found
+                .iter()
+                .map(|all| all.iter().map(|r| r.id.as_str()).collect())
+                .collect();
+            format!("find {} {entity} {} lookups: {ids:?}", self.system, lookups.len())
+        });
+        self.sim.pause().await;
+        Ok(found)
+    }
+
+    async fn ping(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Source for Connector {
+    async fn list(&self, request: &ListRequest) -> Result<Page> {
+        self.sim.pause().await;
+        self.read_fault()?;
+        let page = {
+            let now = self.sim.now();
+            let world = self.world();
+            let since = request.since.map_or(i64::MIN, |stamp| stamp.0);
+            let mut rows: Vec<(i64, u64, NativeRecord)> = world
+                .records(self.system, &request.entity)
+                .filter(|(_, record)| record.stamp >= since || record.created >= since)
+                .map(|(id, record)| (record.stamp, *id, self.native(&request.entity, *id, record, now)))
+                .collect();
+            // The first system orders by id, the second by stamp and id.
+            if self.system == 1 {
+                rows.sort_by_key(|(stamp, id, _)| (*stamp, *id));
+            }
+            let after = request.after.as_ref().and_then(|token| {
+                let (stamp, id) = token.0.split_once('/')?;
+                Some((stamp.parse::<i64>().ok()?, id.parse::<u64>().ok()?))
+            });
+            let mut rest: Vec<(i64, u64, NativeRecord)> = rows
+                .into_iter()
+                .filter(|(stamp, id, _)| {
+                    after.is_none_or(|(last, last_id)| {
+                        if self.system == 1 {
+                            (*stamp, *id) > (last, last_id)
+                        } else {
+                            *id > last_id
+                        }
+                    })
+                })
+                .collect();
+            let more = rest.len() > self.plan.page;
+            rest.truncate(self.plan.page);
+            let next = rest
+                .last()
+                .filter(|_| more)
+                .map(|(stamp, id, _)| PageToken(format!("{stamp}/{id}")));
+            Page {
+                records: rest.into_iter().map(|(_, _, record)| record).collect(),
+                next,
+                server_time: self.plan.server_time.then(|| Timestamp(floor(now, &self.plan))),
+            }
+        };
+        self.sim.note(|| {
+            let ids: Vec<&str> = page.records.iter().map(|record| record.id.as_str()).collect();
+            let (since, after) = (
+                request.since.map(|stamp| stamp.0),
+                request.after.as_ref().map(|after| &after.0),
+            );
+            format!(
+                "list {} {} since {since:?} after {after:?}: {ids:?}",
+                self.system, request.entity
+            )
+        });
+        self.sim.pause().await;
+        Ok(page)
+    }
+}
+
+#[async_trait]
+impl Target for Connector {
+    async fn write(&self, writes: &[Write]) -> Vec<Result<Written>> {
+        let mut outcomes = Vec::with_capacity(writes.len());
+        for write in writes {
+            outcomes.push(self.write_one(write).await);
+        }
+        outcomes
+    }
+}
+
+impl Connector {
+    async fn write_one(&self, write: &Write) -> Result<Written> {
+        self.sim.pause().await;
+        let now = self.sim.now();
+        if now > write.send_by {
+            return Err(Error::unavailable("too late to send").effect(Effect::NotApplied));
+        }
+        self.check_planned(write);
+        let fault = {
+            let mut state = self.sim.state();
+            let faulty = !state.calm && state.rng.per_mille(self.plan.write_faults);
+            if faulty { Some(state.rng.below(4)) } else { None }
+        };
+        if self.refuses(&write.action) {
+            self.sim
+                .note(|| format!("write {} {} refused: note", self.system, write.entity));
+            let refused = Error::invalid("simulated rule").field("note");
+            return Err(refused.effect(Effect::NotApplied));
+        }
+        let landing = Landing {
+            entity: write.entity.clone(),
+            action: write.action.clone(),
+            sent: now,
+        };
+        self.sim.note(|| {
+            format!(
+                "write {} {} {} fault {fault:?}",
+                self.system,
+                write.entity,
+                describe(&write.action)
+            )
+        });
+        let lost = Err(Error::unavailable("simulated lost answer"));
+        match fault {
+            Some(0) => return Err(Error::unavailable("simulated refusal").effect(Effect::NotApplied)),
+            Some(1) => return lost,
+            Some(2) => {
+                let delay = {
+                    let mut state = self.sim.state();
+                    let most = self.plan.settle_after.as_micros() as u64 * 9 / 10;
+                    Duration::from_micros(state.rng.below(most))
+                };
+                self.world().systems[self.system]
+                    .ghosts
+                    .push((now + delay, landing));
+                self.sim.pause().await;
+                return lost;
+            }
+            _ => {}
+        }
+        let applied = self.world().apply(self.system, &landing, now, &self.plan);
+        self.sim.pause().await;
+        if fault.is_some() && applied.is_ok() {
+            return lost;
+        }
+        applied.map(|id| Written { id })
+    }
+}
+
+impl Connector {
+    /// The second system has a rule of its own for notes now and then.
+    fn refuses(&self, action: &WriteAction) -> bool {
+        let fields = match action {
+            WriteAction::Create { fields } | WriteAction::Update { fields, .. } => fields,
+            WriteAction::Delete { .. } => return false,
+        };
+        let mut state = self.sim.state();
+        self.system == 1
+            && fields.contains_key("note")
+            && !state.calm
+            && state.rng.per_mille(self.plan.refusals)
+    }
+}
+
+fn describe(action: &WriteAction) -> String {
+    let fields = |fields: &Fields| {
+        let all: Vec<String> = fields
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.to_plain().unwrap_or_default()))
+            .collect();
+        all.join(" ")
+    };
+    match action {
+        WriteAction::Create { fields: f } => format!("create {}", fields(f)),
+        WriteAction::Update { current, fields: f } => format!("update {} {}", current.id, fields(f)),
+        WriteAction::Delete { id } => format!("delete {id}"),
+    }
+}
