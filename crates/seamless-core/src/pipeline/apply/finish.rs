@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::item::{End, Item};
 use crate::contract::{Expect, MessageId, Op, RowKey, Scan, Table};
 use crate::error::{ErrorKind, Result};
-use crate::mapping::Observed;
+use crate::mapping::{FieldKind, Observed};
 use crate::pipeline::ledger::{Entry, Reason};
 use crate::pipeline::merge::{Base, FieldWrite, Half, Why};
 use crate::pipeline::mistakes::Mistake;
@@ -275,7 +275,16 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
             halves[t] = Half::Known(back.clone());
             continue;
         }
-        if compare.same(&write.before, back) {
+        // Somebody who changes it back in this moment picks the very value only where there are few.
+        let there = sync.side(key.side.other()).mapping.fields.get(name);
+        let has_few_values = there.is_some_and(|field| {
+            matches!(
+                field.kind,
+                FieldKind::Bool | FieldKind::Choice | FieldKind::Reference
+            )
+        });
+        let is_untouched = readback.stamp.is_some() && readback.stamp == target_stamp;
+        if compare.same(&write.before, back) && (is_untouched || !has_few_values) {
             // Confirmed, and nothing has changed. Taking it for somebody's edit would carry the old value back over the new one.
             match settled.get(name) {
                 Some(halves) => pair.base.insert(name.clone(), halves.clone()),
