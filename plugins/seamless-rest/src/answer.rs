@@ -258,14 +258,33 @@ impl Errors {
             Some(code) => error.with("code", code),
             None => error,
         };
-        let error = match said(&self.message).filter(|_| may_quote) {
+        let by_field = self.by_field(json);
+        let of_field = || Some(response.scrub(by_field.as_ref()?.1.as_ref()?));
+        let message = said(&self.message).or_else(of_field);
+        let error = match message.filter(|text| may_quote && !text.is_empty()) {
             Some(message) => error.with("it says", message),
             None => error,
         };
-        match said(&self.field) {
+        match said(&self.field).or_else(|| Some(response.scrub(by_field.as_ref()?.0))) {
             Some(field) => error.field(field),
             None => error,
         }
+    }
+
+    /// The first field at fault and what is said of it.
+    fn by_field<'a>(&self, json: &'a Json) -> Option<(&'a str, Option<String>)> {
+        let path = self.by_field.as_deref()?;
+        let fields = dig(json, path)?.as_object()?;
+        // In the whole body texts are about the answer itself: {"detail": "not found"}.
+        let is_field =
+            |value: &Json| value.is_array() || value.is_object() || (value.is_string() && !path.is_empty());
+        let (field, said) = fields.iter().find(|(_, value)| is_field(value))?;
+        let said = match said {
+            Json::Array(sentences) => sentences.first().and_then(plain),
+            Json::Object(about) => about.get("message").and_then(plain),
+            sentence => plain(sentence),
+        };
+        Some((field, said))
     }
 }
 

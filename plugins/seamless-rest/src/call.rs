@@ -37,6 +37,13 @@ pub(crate) enum Payload {
     },
 }
 
+/// Placeholders of a counted page: where it begins, and how long it is.
+pub(crate) const PLACE: &str = "page";
+pub(crate) const SIZE: &str = "size";
+/// What stands for them until the page is known. Of no language, so that no record holds it.
+const PLACE_MARK: &str = "\u{f8ff}page\u{f8ff}";
+const SIZE_MARK: &str = "\u{f8ff}size\u{f8ff}";
+
 pub(crate) const XML: &str = "application/xml";
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -80,6 +87,9 @@ impl Call {
             if let Some(path) = &paging.body {
                 self.put(path, value.clone());
             }
+            if paging.query.is_none() && paging.body.is_none() {
+                self.turn_to(&plain(value).unwrap_or_default(), size);
+            }
         }
         if let Some(name) = &paging.size_query {
             self.query.push((name.clone(), size.to_string()));
@@ -88,6 +98,43 @@ impl Call {
             self.put(path, size.into());
         }
         self
+    }
+
+    /// Puts the page's place and size where the request itself names them.
+    fn turn_to(&mut self, place: &str, size: usize) {
+        let size = size.to_string();
+        let filled = |text: &str| text.replace(PLACE_MARK, place).replace(SIZE_MARK, &size);
+        self.path = filled(&self.path);
+        for (_, value) in &mut self.query {
+            *value = filled(value);
+        }
+        match &mut self.body {
+            Some(Payload::Json(json)) => fill_marks(json, &filled),
+            Some(Payload::Text { text, .. }) => *text = filled(text),
+            Some(Payload::Form(_)) | None => {}
+        }
+    }
+}
+
+/// A text that is nothing but the mark becomes a number.
+fn fill_marks(json: &mut Json, filled: &dyn Fn(&str) -> String) {
+    match json {
+        Json::String(text) if text == PLACE_MARK || text == SIZE_MARK => {
+            let number = filled(text);
+            *json = number.parse::<u64>().map_or(Json::String(number), Json::from);
+        }
+        Json::String(text) => *text = filled(text),
+        Json::Array(items) => items.iter_mut().for_each(|item| fill_marks(item, filled)),
+        Json::Object(members) => members.values_mut().for_each(|member| fill_marks(member, filled)),
+        _ => {}
+    }
+}
+
+/// Marks the places of a counted page.
+fn mark_page(slots: &mut Slots<'_>, paging: &Paging) {
+    if paging.kind.is_counted() {
+        slots.ones.push((PLACE, PLACE_MARK.into()));
+        slots.ones.push((SIZE, SIZE_MARK.into()));
     }
 }
 
@@ -106,7 +153,12 @@ impl Parts<'_> {
     /// Fills in what is known.
     fn call(&self, slots: &Slots<'_>, format: AnswerFormat) -> Result<Call> {
         let path = fill(self.path, &|slot| {
-            slots.plain(slot).map(|text| encode_segment(&text))
+            let text = slots.plain(slot)?;
+            Some(if [PLACE, SIZE].contains(&slot) {
+                text
+            } else {
+                encode_segment(&text)
+            })
         });
         let mut call = Call::new(self.method, path);
         call.query = slots.query(self.query);
@@ -182,6 +234,7 @@ impl List {
         };
         slots.ones.push(("since", typed));
         slots.ones.extend(parent.map(|id| ("parent", entity.id_json(id))));
+        mark_page(&mut slots, &self.page);
         let mut call = self.parts().call(&slots, format)?;
         if let (Some(spec), Some(time)) = (&self.since, since) {
             if let Some(name) = &spec.query {
@@ -311,6 +364,7 @@ impl Find {
         slots.many = Some(("values", values.to_vec()));
         slots.join = self.join.as_deref();
         slots.escape = Some(&escape);
+        mark_page(&mut slots, &self.page);
         let parts = Parts {
             method: self.method,
             path: &self.path,

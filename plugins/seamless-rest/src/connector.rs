@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use seamless_core::{
-    Capabilities, Clock, Error, ErrorKind, ExternalKey, OpenContext, Result, Secret, SystemId, Timestamp,
+    Capabilities, Clock, Error, ErrorKind, ExternalKey, OpenContext, Result, SystemId, Timestamp,
 };
 use seamless_http::{HttpClient, Request};
 
 use crate::answer::{Answer, Purpose};
 use crate::auth::{Credentials, Grip};
-use crate::call::{Call, FORM, Payload, XML};
+use crate::call::{Call, FORM, PLACE, Payload, SIZE, XML};
 use crate::manifest::{AnswerFormat, CapabilitySpec, Entity, ExternalKeySpec, Manifest, Method, PageKind};
 use crate::pace::{self, Pace};
 use crate::settings::Settings;
 use crate::stamp::{parse_offset, parse_zone};
 use crate::trial::Trace;
+use crate::webhook::Hearing;
 
 /// A read that is throttled is made again this often, after pauses of at most this length.
 const THROTTLED_MAX: u32 = 5;
@@ -36,7 +37,7 @@ pub(crate) struct Connector {
     clock: Arc<dyn Clock>,
     credentials: Credentials,
     pace: Pace,
-    pub(crate) webhook_secrets: Vec<Secret>,
+    pub(crate) hearing: Hearing,
     /// What passes over the wire, while an operation is being tried.
     pub(crate) trace: Option<Trace>,
 }
@@ -51,6 +52,11 @@ impl Connector {
             Arc::clone(&ctx.clock),
         )?);
         let credentials = Credentials::new(&manifest, &settings, ctx, &http)?;
+        let webhook_secrets = ["webhook_secret", "webhook_secret_previous"]
+            .iter()
+            .filter_map(|name| ctx.secrets.get(*name).cloned())
+            .filter(|secret| !secret.expose().is_empty())
+            .collect();
         Ok(Connector {
             system: ctx.system.clone(),
             manifest,
@@ -58,11 +64,7 @@ impl Connector {
             clock: Arc::clone(&ctx.clock),
             credentials,
             pace: Pace::default(),
-            webhook_secrets: ["webhook_secret", "webhook_secret_previous"]
-                .iter()
-                .filter_map(|name| ctx.secrets.get(*name).cloned())
-                .filter(|secret| !secret.expose().is_empty())
-                .collect(),
+            hearing: Hearing::new(webhook_secrets, settings.webhook_url),
             trace: None,
         })
     }
@@ -352,6 +354,11 @@ impl PageKind {
     /// Pages are counted: one past the last may be answered with 404.
     pub(crate) fn is_counted(self) -> bool {
         matches!(self, PageKind::Offset | PageKind::Page)
+    }
+
+    /// What the request may name, instead of a parameter for it.
+    pub(crate) fn placeholders(self) -> impl Iterator<Item = &'static str> {
+        [PLACE, SIZE].into_iter().filter(move |_| self.is_counted())
     }
 }
 

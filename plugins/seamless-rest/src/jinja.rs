@@ -92,7 +92,15 @@ fn environment() -> Environment<'static> {
     environment.set_recursion_limit(DEPTH_MAX);
     // What is written is JSON, a query or a plain value, never a page: nothing is escaped unasked.
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    environment.add_filter("tojson", to_json);
     environment
+}
+
+/// The engine's own writes `'` and `&` as `\u0027` and `\u0026`, for pages. Filter languages take JSON's quotation marks, but not that.
+fn to_json(value: &Value) -> Result<String, minijinja::Error> {
+    serde_json::to_string(value).map_err(|error| {
+        minijinja::Error::new(Kind::BadSerialization, "cannot be written as json").with_source(error)
+    })
 }
 
 /// The expression, where the template is nothing else.
@@ -194,6 +202,12 @@ mod tests {
         }
         let list = "[{% for tag in tags %}{{ tag | tojson }}{% if not loop.last %},{% endif %}{% endfor %}]";
         assert_eq!(text(list, &context()).as_deref(), Ok(r#"["a","b\"c"]"#));
+        let quoted = text(r#"name = {{ "O'Hara & <Co>" | tojson }}"#, &context());
+        assert_eq!(
+            quoted.as_deref(),
+            Ok(r#"name = "O'Hara & <Co>""#),
+            "as a filter language reads it"
+        );
     }
 
     #[test]

@@ -90,6 +90,9 @@ impl Connector {
                 place = next;
                 continue;
             }
+            if piece.rows.is_empty() {
+                self.confirm_empty().await?;
+            }
             let next = next
                 .map(|place| place.token())
                 .transpose()

@@ -323,7 +323,7 @@ impl Walk {
         let seen = if is_page {
             here.seen + rows
         } else {
-            here.next + rows
+            here.next - first + rows
         };
         let seen_all = answers[0].total.is_some_and(|total| seen >= total);
         let short = paging.short_page_ends && newest.len() < self.size;
@@ -396,7 +396,7 @@ impl Walk {
 fn first_count(paging: &Paging) -> u64 {
     match paging.kind {
         PageKind::Page => paging.first.unwrap_or(1),
-        _ => 0,
+        _ => paging.first.unwrap_or(0),
     }
 }
 

@@ -40,8 +40,10 @@ impl Connector {
             .map_err(|error| self.named(native, error))?;
         let answer = match self.read(native.name, call, send_by).await {
             Ok(answer) => answer,
-            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
-            Err(error) if get.says_missing(&error) => return Ok(None),
+            Err(error) if error.kind == ErrorKind::NotFound || get.says_missing(&error) => {
+                self.confirm_empty().await?;
+                return Ok(None);
+            }
             Err(error) => return Err(error),
         };
         let item = match dig(&answer.json, &get.item) {
@@ -64,6 +66,15 @@ impl Connector {
             .map_err(|error| self.named(native, error))?;
         // Asked for one record and given another: it was merged into that one, so the one asked for is gone.
         Ok((record.id.as_str() == id).then_some((item, record)))
+    }
+
+    /// Nothing was there. Is it that we are nobody?
+    pub(crate) async fn confirm_empty(&self) -> Result<()> {
+        if self.manifest.system.confirm_empty {
+            self.ping().await
+        } else {
+            Ok(())
+        }
     }
 
     /// One harmless call.

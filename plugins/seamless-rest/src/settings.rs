@@ -74,6 +74,9 @@ pub struct Settings {
     /// The one before, while both are in use.
     #[serde(default)]
     pub webhook_secret_previous: Option<Json>,
+    /// Address at which the system reaches our webhook, where it signs that too (`https://hooks.example.com/webhooks/crm`).
+    #[serde(default)]
+    pub webhook_url: Option<String>,
     /// File with the OAuth2 refresh token (mode 0600), rewritten whenever the system hands out a new one.
     #[serde(default)]
     pub refresh_file: Option<PathBuf>,

@@ -1,5 +1,7 @@
 //! Events that the system sends: are they its own, and which records are they about?
 
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
@@ -20,6 +22,40 @@ use crate::stamp::StampFormat;
 const AGE_MAX: Duration = Duration::from_secs(300);
 /// Records named by one call.
 const NUDGES_MAX: usize = 1_000;
+/// Calls that are remembered. A call is good for five minutes; whoever has more of them loses nothing but a look too many.
+const HEARD_MAX: usize = 10_000;
+
+/// What is needed to tell events, beside the manifest.
+#[derive(Default)]
+pub(crate) struct Hearing {
+    pub(crate) secrets: Vec<Secret>,
+    /// Where the system believes to reach us.
+    pub(crate) url: Option<String>,
+    heard: Mutex<VecDeque<String>>,
+}
+
+impl Hearing {
+    pub(crate) fn new(secrets: Vec<Secret>, url: Option<String>) -> Hearing {
+        Hearing {
+            secrets,
+            url,
+            heard: Mutex::default(),
+        }
+    }
+
+    /// False when it has been heard already.
+    fn is_new(&self, name: &str) -> bool {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard.iter().any(|known| known == name) {
+            return false;
+        }
+        if heard.len() >= HEARD_MAX {
+            heard.pop_front();
+        }
+        heard.push_back(name.to_owned());
+        true
+    }
+}
 
 impl Connector {
     /// The records that an authentic event is about.
@@ -27,7 +63,7 @@ impl Connector {
         let webhook = self.manifest.webhook.as_ref().ok_or_else(|| {
             Error::config("the manifest has no [webhook]: nobody knows how to tell this system's events")
         })?;
-        webhook.verify(&self.webhook_secrets, call, self.now())?;
+        let signature = webhook.verify(&self.hearing, call, self.now())?;
         let body: Json = serde_json::from_slice(&call.body)
             .map_err(|_| Error::protocol("the event's body is not readable as json"))?;
         let events = match dig(&body, &webhook.events) {
@@ -52,14 +88,34 @@ impl Connector {
                 }
             }
         }
+        // Last of all: what cannot be read may come again.
+        let name = match &webhook.id_header {
+            Some(header) => call.headers.get(&header.to_ascii_lowercase()),
+            // Without a moment in it, two events that say the same have the same signature.
+            None => webhook.timestamp_header.as_ref().map(|_| &signature),
+        };
+        if name.is_some_and(|name| !self.hearing.is_new(name)) {
+            return Err(Error::new(
+                ErrorKind::Conflict,
+                "the event has been heard already",
+            ));
+        }
         Ok(nudges)
     }
 }
 
 impl Webhook {
-    fn verify(&self, secrets: &[Secret], call: &WebhookCall, now: Timestamp) -> Result<()> {
+    /// The signature that holds.
+    fn verify(&self, hearing: &Hearing, call: &WebhookCall, now: Timestamp) -> Result<String> {
+        let secrets = &hearing.secrets;
         if secrets.is_empty() {
             return Err(Error::config("no webhook_secret is configured for this system"));
+        }
+        let signs_url = self.sign.as_ref().is_some_and(|sign| sign.contains("{url}"));
+        if signs_url && hearing.url.is_none() {
+            return Err(Error::config(
+                "the setting 'webhook_url' is missing: this system signs the address at which it reaches us",
+            ));
         }
         let refused = || {
             Error::new(
@@ -90,23 +146,28 @@ impl Webhook {
                 return Err(Error::new(ErrorKind::Auth, message));
             }
         }
-        let signed = self.signed(&call.body, timestamp);
-        let mut is_ours = false;
+        let signed = self.signed(&call.body, timestamp, hearing.url.as_deref().unwrap_or_default());
+        let mut ours = None;
         // Every combination is tried, in the same time whatever the outcome.
         for claimed in part(value, self.prefix.as_deref()) {
             for secret in secrets {
-                is_ours |= self.matches(secret, &signed, claimed);
+                if self.matches(secret, &signed, claimed) {
+                    ours = Some(claimed.to_owned());
+                }
             }
         }
-        if is_ours { Ok(()) } else { Err(refused()) }
+        ours.ok_or_else(refused)
     }
 
-    fn signed(&self, body: &[u8], timestamp: &str) -> Vec<u8> {
+    fn signed(&self, body: &[u8], timestamp: &str, url: &str) -> Vec<u8> {
+        // The host takes nothing but POST.
         let text = self
             .sign
             .as_deref()
             .unwrap_or("{body}")
-            .replace("{timestamp}", timestamp);
+            .replace("{timestamp}", timestamp)
+            .replace("{method}", "POST")
+            .replace("{url}", url);
         let Some((before, after)) = text.split_once("{body}") else {
             return text.into_bytes();
         };

@@ -114,7 +114,12 @@ impl Connector {
         let fields = match &native.entity.get {
             Some(get) if delete.names_fields(native.entity) => {
                 match self.get_raw(native, get, id.as_str(), Some(send_by)).await? {
-                    Some((_, record)) => record.fields,
+                    Some((_, record)) => {
+                        let version = record
+                            .version
+                            .map(|version| ("version".to_owned(), version.as_str().into()));
+                        record.fields.into_iter().chain(version).collect()
+                    }
                     None => return Ok(Written { id: id.clone() }),
                 }
             }

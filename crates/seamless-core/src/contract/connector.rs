@@ -148,7 +148,7 @@ pub struct EntityInfo {
 /// Reading single records: needed on both sides of a sync.
 ///
 /// **Calls.** Any number at once, from several tasks. The implementation limits concurrency and rate towards its system; it never
-/// retries, except once after re-authentication or re-discovery.
+/// retries, except once after re-authentication or re-discovery, and a read that the system turned away for its pace.
 /// **Cancel safety.** Dropping a future of this trait changes nothing in the remote system.
 /// **Errors.** `Auth` and `Permission` stop the sync until an operator acts; `Later` errors are retried by the pipeline after a wait; `Protocol`
 /// and `Limit` mean that the peer is broken or hostile, and are reported with the call that showed it.

@@ -52,6 +52,17 @@ impl Check<'_> {
                 &["system", "base_url"],
                 "base_url must start with https:// (or http://)",
             );
+            let host = url
+                .split_once("://")
+                .map_or("", |(_, rest)| rest)
+                .split('/')
+                .next();
+            let is_host = host.is_some_and(|host| !host.is_empty() && !host.contains(char::is_whitespace));
+            self.demand(
+                !is_url || (is_host && !url.contains(char::is_whitespace)),
+                &["system", "base_url"],
+                "base_url is no address; write it like https://crm.example.com/api",
+            );
             let plain = !url.contains(['?', '#', '@']);
             self.demand(
                 plain,
@@ -62,6 +73,11 @@ impl Check<'_> {
         if let Some(ping) = &manifest.system.ping {
             self.path(&["system", "ping"], ping, &[], &[]);
         }
+        self.demand(
+            manifest.system.ping.is_some() || !manifest.system.confirm_empty,
+            &["system", "confirm_empty"],
+            "confirm_empty needs 'ping': a path that a stranger is refused",
+        );
         self.auth(&manifest.auth);
         self.no_credentials();
         let limits = &manifest.limits;
@@ -116,7 +132,7 @@ impl Check<'_> {
                 self.demand(!events.is_empty(), &["webhook"], message);
                 if let Some(sign) = &webhook.sign {
                     let at = ["webhook", "sign"];
-                    self.placeholders(&at, sign, &["body", "timestamp"], &["body"]);
+                    self.placeholders(&at, sign, &["body", "timestamp", "method", "url"], &["body"]);
                 }
                 let names_time = webhook
                     .sign
@@ -180,18 +196,42 @@ impl Check<'_> {
     }
 
     fn no_credentials(&mut self) {
-        let sends_credentials = |name: &String| name.eq_ignore_ascii_case("authorization");
-        if let Some(name) = self
-            .manifest
-            .system
-            .headers
-            .keys()
-            .find(|name| sends_credentials(name))
-        {
-            self.wrong(
-                &["system", "headers", name],
-                "credentials do not belong in a manifest; use [auth]",
-            );
+        let system = &self.manifest.system;
+        // Whole names, and ends of names; a `page_token` is none.
+        let whole = ["authorization", "token"];
+        let ends = [
+            "api_key",
+            "api-key",
+            "apikey",
+            "access_token",
+            "access-token",
+            "auth_token",
+            "auth-token",
+            "api_token",
+            "api-token",
+            "private-token",
+            "password",
+            "secret",
+        ];
+        let is_one = |name: &&String| {
+            let name = name.to_ascii_lowercase();
+            whole.contains(&name.as_str()) || ends.iter().any(|end| name.ends_with(end))
+        };
+        for (table, names) in [("headers", &system.headers), ("query", &system.query)] {
+            if let Some(name) = names.keys().find(is_one) {
+                let message = "credentials do not belong in a manifest; use [auth]";
+                self.wrong(&["system", table, name], message);
+            }
+        }
+        let is_name = |name: &str| {
+            !name.is_empty()
+                && name
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
+        };
+        if let Some(name) = system.headers.keys().find(|name| !is_name(name)) {
+            let message = "a header's name has letters, digits and hyphens, and no blanks";
+            self.wrong(&["system", "headers", name], message);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Checks of `[auth]`; see `check`.
 
 use super::check::Check;
+use super::problem::secret_belongs;
 use super::{Auth, AuthKind, Grant, Method};
 use crate::template::texts;
 
@@ -46,7 +47,10 @@ impl Check<'_> {
         ];
         for (key, given, kinds) in rules {
             let names: Vec<String> = kinds.iter().map(|kind| format!("\"{}\"", kind.name())).collect();
-            let message = format!("'{key}' only goes with kind = {}", names.join(" or "));
+            let message = match key {
+                "token" => secret_belongs(key),
+                _ => format!("'{key}' only goes with kind = {}", names.join(" or ")),
+            };
             self.demand(!given || kinds.contains(&auth.kind), &["auth", key], message);
         }
         match auth.kind {

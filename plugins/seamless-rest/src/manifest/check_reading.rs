@@ -7,17 +7,17 @@ use serde_json::Value as Json;
 use super::check::Check;
 use super::problem::hint;
 use super::{Above, Entity, Find, Get, GetMany, List, Method, PageKind, Paging};
+use crate::call::PLACE;
 use crate::jinja;
 use crate::template::{slots, sole, texts};
 
 impl Check<'_> {
     /// One of an entity's lists; `at` leads to it.
     pub(crate) fn list(&mut self, at: &[&str], entity: &Entity, list: &List) {
-        let known: &[&str] = if entity.parent.is_some() {
-            &["since", "parent"]
-        } else {
-            &["since"]
-        };
+        let mut known = vec!["since"];
+        known.extend(entity.parent.is_some().then_some("parent"));
+        known.extend(list.page.kind.placeholders());
+        let known = known.as_slice();
         self.path(&under(at, "path"), &list.path, known, &[]);
         self.method(at, list.method, &[Method::Get, Method::Post]);
         let asks = Asks {
@@ -31,7 +31,8 @@ impl Check<'_> {
         let has_body = asks.has_body() || list.page.body.is_some() || list.page.size_body.is_some();
         let has_body = has_body || list.since.as_ref().is_some_and(|since| since.body.is_some());
         self.body_needs_post(at, has_body, list.method);
-        self.paging(at, &list.page);
+        let in_path = slots(&list.path).contains(&PLACE);
+        self.paging(at, &list.page, in_path || found.iter().any(|slot| slot == PLACE));
         self.stubs(at, list.stubs, entity);
         let in_text = found.iter().any(|slot| slot == "since") || slots(&list.path).contains(&"since");
         let Some(since) = &list.since else {
@@ -58,7 +59,8 @@ impl Check<'_> {
         self.demand(format, &under(&at, "format"), "the pattern cannot be read back");
     }
 
-    fn paging(&mut self, at: &[&str], page: &Paging) {
+    /// `in_text`: the request itself names {page}.
+    fn paging(&mut self, at: &[&str], page: &Paging, in_text: bool) {
         use PageKind::{Cursor, Keyset, LinkHeader, NextUrl, None, Offset, Page};
         let kind = page.kind;
         let rules: [(&str, bool, &[PageKind], &[PageKind]); 17] = [
@@ -99,7 +101,7 @@ impl Check<'_> {
             ("pages", page.pages.is_some(), &[], &[Page]),
             ("pages_header", page.pages_header.is_some(), &[], &[Page]),
             ("rel", page.rel.is_some(), &[], &[LinkHeader]),
-            ("first", page.first.is_some(), &[], &[Page]),
+            ("first", page.first.is_some(), &[], &[Offset, Page]),
             ("field", page.field.is_some(), &[Keyset], &[]),
             ("inclusive", page.inclusive, &[], &[Keyset]),
             (
@@ -128,12 +130,14 @@ impl Check<'_> {
             }
         }
         if matches!(kind, Offset | Page | Cursor | Keyset) {
-            let one = page.query.is_some() != page.body.is_some();
-            self.demand(
-                one,
-                &under(at, "page"),
-                "this kind of paging needs either 'query' or 'body'",
-            );
+            let ways =
+                usize::from(page.query.is_some()) + usize::from(page.body.is_some()) + usize::from(in_text);
+            let message = if kind.is_counted() {
+                "this kind of paging needs either 'query' or 'body', or {page} in the request"
+            } else {
+                "this kind of paging needs either 'query' or 'body'"
+            };
+            self.demand(ways == 1, &under(at, "page"), message);
         }
         let sized = page.size_query.is_some() || page.size_body.is_some();
         if page.short_page_ends && kind != None {
@@ -212,13 +216,13 @@ impl Check<'_> {
         };
         self.body_needs_post(&at, asks.has_body(), find.method);
         let wanted = if find.values_max > 1 { "values" } else { "value" };
-        let known: &[&str] = if find.values_max > 1 {
-            &["field", "values"]
-        } else {
-            &["field", "value", "values"]
-        };
-        let found = self.asks(&at, &asks, known);
+        let mut known = vec!["field", "values"];
+        known.extend((find.values_max <= 1).then_some("value"));
+        known.extend(find.page.kind.placeholders());
+        let found = self.asks(&at, &asks, &known);
         self.somewhere(&at, &found, wanted);
+        let joins = find.join.is_none() || found.iter().any(|slot| slot == "values");
+        self.demand(joins, &under(&at, "join"), "'join' only goes with {values}");
         let is_inside =
             |text: &&&str| sole(text).is_none() && slots(text).iter().any(|slot| slot.starts_with("value"));
         if let Some(text) = asks.texts().iter().find(is_inside) {
@@ -243,7 +247,7 @@ impl Check<'_> {
             message,
         );
         self.stubs(&at, find.stubs, entity);
-        self.paging(&at, &find.page);
+        self.paging(&at, &find.page, found.iter().any(|slot| slot == PLACE));
     }
 
     pub(crate) fn above(&mut self, name: &str, above: &Above) {
@@ -255,7 +259,7 @@ impl Check<'_> {
         let found = above.query.values().flat_map(|text| slots(text));
         let found: Vec<String> = found.map(str::to_owned).collect();
         self.somewhere(&at, &found, "id");
-        self.paging(&at, &above.page);
+        self.paging(&at, &above.page, false);
     }
 
     fn stubs(&mut self, at: &[&str], stubs: bool, entity: &Entity) {

@@ -6,6 +6,7 @@
 mod auth;
 mod check;
 mod check_auth;
+mod check_paths;
 mod check_reading;
 mod check_writing;
 mod entity;
@@ -69,7 +70,9 @@ impl Manifest {
     pub fn parse(text: &str, file: &str) -> Result<Manifest> {
         let manifest: Manifest =
             toml::from_str(text).map_err(|error| problem::from_toml(&error, text, file))?;
-        match check::first_problem(&manifest) {
+        let table: toml::Table =
+            toml::from_str(text).map_err(|error| problem::from_toml(&error, text, file))?;
+        match check_paths::wrong_path(&table).or_else(|| check::first_problem(&manifest)) {
             Some(problem) => Err(problem.locate(text, file)),
             None => Ok(manifest),
         }

@@ -32,7 +32,7 @@ pub struct Since {
 pub struct Paging {
     /// `none`, `offset`, `page`, `cursor`, `next_url`, `link_header` or `keyset`.
     pub kind: PageKind,
-    /// Query parameter that says where to go on.
+    /// Query parameter that says where to go on. `offset`, `page`: or `{page}` (and `{size}`) anywhere in the request.
     #[serde(default)]
     pub query: Option<String>,
     /// Path in the JSON body that says where to go on (POST lists).
@@ -60,7 +60,7 @@ pub struct Paging {
     /// `link_header`: relation of the next page. Default `next`.
     #[serde(default)]
     pub rel: Option<String>,
-    /// `page`: number of the first page. Default 1.
+    /// `page`: number of the first page, default 1. `offset`: number of the first row, default 0.
     #[serde(default)]
     pub first: Option<u64>,
     /// `keyset`: path of the value that the next page starts behind (`id`, or the modified stamp).

@@ -33,7 +33,11 @@ impl Problem {
 /// An error of the TOML reader in our words.
 pub(crate) fn from_toml(error: &toml::de::Error, text: &str, file: &str) -> Error {
     let offset = error.span().map_or(0, |span| span.start);
-    let root = DeTable::parse(text).ok();
+    // What is missing at the root has no place of its own.
+    let is_of_root = |key: &str| error.message().starts_with(&format!("missing field `{key}`"));
+    let root = DeTable::parse(text)
+        .ok()
+        .filter(|_| !["manifest", "system", "entities"].into_iter().any(is_of_root));
     let path = root
         .map(|root| innermost(root.get_ref(), offset))
         .unwrap_or_default();
@@ -47,17 +51,29 @@ pub(crate) fn from_toml(error: &toml::de::Error, text: &str, file: &str) -> Erro
     let said = error.message();
     let quoted: Vec<&str> = said.split('`').skip(1).step_by(2).collect();
     let message = match quoted.as_slice() {
+        [wrong, ..] if said.starts_with("unknown field") && is_secret(wrong) && in_auth(&path) => {
+            secret_belongs(wrong)
+        }
         [wrong, known @ ..] if said.starts_with("unknown field") => {
             let parent = path.split_last().map_or(&[][..], |(_, parent)| parent);
             format!("unknown key '{wrong}' in {}{}", place(parent), hint(wrong, known))
         }
         [wrong, known @ ..] if said.starts_with("unknown variant") => {
-            format!("'{wrong}' is no value for {}{}", place(&path), hint(wrong, known))
+            let pattern = if known.contains(&"rfc3339") {
+                "; or a pattern such as %Y-%m-%d %H:%M:%S"
+            } else {
+                ""
+            };
+            format!(
+                "'{wrong}' is no value for {}{}{pattern}",
+                place(&path),
+                hint(wrong, known)
+            )
         }
         [missing] if said.starts_with("missing field") => {
             format!("the key '{missing}' is missing in {}", place(&path))
         }
-        _ => said.replace('`', "'").replace('\n', ", "),
+        _ => wrong_type(said).unwrap_or_else(|| said.replace('`', "'").replace('\n', ", ")),
     };
     let error = placed(&message, text, file, offset);
     if path.is_empty() {
@@ -65,6 +81,61 @@ pub(crate) fn from_toml(error: &toml::de::Error, text: &str, file: &str) -> Erro
     } else {
         error.with("key", path.join("."))
     }
+}
+
+fn is_secret(key: &str) -> bool {
+    [
+        "token",
+        "password",
+        "secret",
+        "api_key",
+        "apikey",
+        "client_secret",
+        "access_token",
+        "key",
+        "username",
+        "client_id",
+    ]
+    .contains(&key)
+}
+
+fn in_auth(path: &[String]) -> bool {
+    path.first().is_some_and(|first| first == "auth")
+}
+
+/// Where a secret goes that somebody wrote into the manifest. Its value is nowhere in the sentence.
+pub(crate) fn secret_belongs(key: &str) -> String {
+    format!(
+        "'{key}' does not belong in a manifest: take the value out, and write {key} = {{ env = \"NAME\" }} into the tenant's [systems.<name>]"
+    )
+}
+
+/// A value of the wrong type, in words that are not the reader's own. The value itself may be a secret in the wrong place.
+fn wrong_type(said: &str) -> Option<String> {
+    let rest = said
+        .strip_prefix("invalid type: ")
+        .or_else(|| said.strip_prefix("invalid value: "))?;
+    let (found, wanted) = rest.split_once(", expected ")?;
+    let found = match found.split(' ').next()? {
+        "string" => "a text",
+        "integer" => "a whole number",
+        "floating" => "a number with a point",
+        "boolean" => "true or false",
+        "sequence" => "a list",
+        "map" => "a table",
+        _ => "something else",
+    };
+    let (wanted, example) = match wanted.trim_matches('`') {
+        "u16" | "u32" | "u64" | "usize" => ("a whole number, 0 or more", "50, without quotation marks"),
+        "i64" => ("a whole number", "50, without quotation marks"),
+        "f64" => ("a number", "2.5, without quotation marks"),
+        "a boolean" => ("true or false", "true, without quotation marks"),
+        "a string" => ("a text", "\"text\", in quotation marks"),
+        "a sequence" => ("a list", "[…], or one [[table]] for each"),
+        wanted if wanted.starts_with("struct") || wanted == "a map" => ("a table", "{ key = \"value\" }"),
+        other => return Some(format!("wanted {other}, found {found}")),
+    };
+    Some(format!("wanted {wanted}, found {found}; write it like {example}"))
 }
 
 /// `; did you mean 'x'?`, or the list of what is known, if it is short enough to help.
@@ -162,6 +233,9 @@ fn innermost(table: &DeTable<'_>, offset: usize) -> Vec<String> {
                         path.extend(deeper);
                         return path;
                     }
+                }
+                if value.span().contains(&offset) {
+                    return path;
                 }
             }
             _ if value.span().contains(&offset) => return path,

@@ -20,6 +20,10 @@ pub struct System {
     /// Path that `ping` reads. Without it, `ping` reads one record of the first entity.
     #[serde(default)]
     pub ping: Option<String>,
+    /// The system shows strangers empty lists and missing records instead of refusing them: nothing is only believed to be there when `ping`, which a
+    /// stranger must be refused, succeeds as well. Default false.
+    #[serde(default)]
+    pub confirm_empty: bool,
     /// Headers sent with every request (`Accept`, an API version). No secrets: those belong to `auth`.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
@@ -128,6 +132,10 @@ pub struct Errors {
     /// Path of the native field at fault (`error.field`).
     #[serde(default)]
     pub field: Option<String>,
+    /// Path of an object whose members are called as the fields at fault and hold a sentence, a list of them, or an object with a `message`
+    /// (`errors` in `{"errors": {"email": ["is not valid"]}}`; empty for the whole body). Takes the place of `field`, and of `message` where there is none.
+    #[serde(default)]
+    pub by_field: Option<String>,
     /// Path of the error code (`error.code`).
     #[serde(default)]
     pub code: Option<String>,

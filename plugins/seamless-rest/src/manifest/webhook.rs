@@ -22,7 +22,7 @@ pub struct Webhook {
     /// the right one with its `=`.
     #[serde(default)]
     pub prefix: Option<String>,
-    /// The text that is signed, of `{body}` and `{timestamp}`. Default `{body}`.
+    /// The text that is signed, of `{body}`, `{timestamp}`, `{method}` and `{url}` (the tenant's `webhook_url`). Default `{body}`.
     #[serde(default)]
     pub sign: Option<String>,
     /// Header with the `{timestamp}`; events older or newer than five minutes are refused.
@@ -34,6 +34,10 @@ pub struct Webhook {
     /// How the timestamp is written. Default `epoch_secs`.
     #[serde(default)]
     pub timestamp_format: Option<StampFormat>,
+    /// Header with a name of its own for each call (`X-Event-Id`): a call that has been heard is not heard again. Without it, calls with a signed
+    /// timestamp are known by their signature.
+    #[serde(default)]
+    pub id_header: Option<String>,
     /// Path of the list of events in a body that holds several; empty (default) when the body is one event or a list of them.
     #[serde(default)]
     pub events: String,

@@ -4,6 +4,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use base64::Engine;
 use futures::future::join_all;
 use hmac::{Hmac, KeyInit, Mac};
 use seamless_core::{Effect, Error, ErrorKind, Retry};
@@ -129,6 +130,34 @@ async fn a_token_is_renewed_before_its_end() {
         server.lines(),
         ["POST /token", "GET /accounts", "POST /token", "GET /accounts"]
     );
+}
+
+/// A server that takes whoever comes with an old token for a guest, and shows a guest an empty list.
+#[tokio::test]
+async fn a_token_that_tells_its_own_end_is_renewed_before_it() {
+    let mut issued = 0;
+    let server = Server::start(move |seen| {
+        if seen.path == "/login" {
+            issued += 1;
+            // The test's clock stands at noon; the server's own, which it tells, is what counts.
+            let claims = json!({ "sub": issued, "exp": 1_795_435_200 + 1 });
+            let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims.to_string());
+            return ok(json!({ "token": format!("e30.{claims}.sig{issued}") }))
+                .with("date", "Mon, 23 Nov 2026 12:00:00 GMT");
+        }
+        let valid = seen.headers["authorization"].ends_with(&format!("sig{issued}"));
+        ok(if valid { json!([{ "id": 1 }]) } else { json!([]) })
+    })
+    .await;
+    let auth = "kind = 'login'\npath = '/login'\nbody = { user = '{username}', pass = '{password}' }\ntoken = 'token'";
+    let rig = open(&manifest(auth), &server).await;
+    for _ in 0..2 {
+        assert_eq!(ids(&rig.list_all(None, 10).await.unwrap()), ["1"]);
+    }
+    // Half its life of one second.
+    tokio::time::sleep(std::time::Duration::from_millis(550)).await;
+    rig.list_all(None, 10).await.unwrap();
+    assert_eq!(calls(&server.seen(), "/login").len(), 2);
 }
 
 #[tokio::test]

@@ -239,3 +239,56 @@ async fn a_stamp_may_be_computed_and_a_missing_record_be_told_by_another_status(
     let error = open(&strict, &server).await.fetch(&["9"]).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Permission);
 }
+
+#[tokio::test]
+async fn a_page_can_be_named_within_other_text() {
+    let slice = |from: usize, size: usize| rows((1..=23).skip(from).take(size));
+    let between = |text: &str, before: &str, after: &str| -> usize {
+        let rest = &text[text.find(before).unwrap() + before.len()..];
+        rest[..rest.find(after).unwrap_or(rest.len())].parse().unwrap()
+    };
+    // As QuickBooks, Flask-AppBuilder (Rison) and a query language in a JSON body have it.
+    type Script = Box<dyn Fn(&Seen) -> Reply + Send>;
+    let cases: [(&str, Script); 3] = [
+        (
+            "query = { query = 'select * from Customer startposition {page} maxresults {size}' }\nitems = 'data'\npage = { kind = 'offset', first = 1, total = 'total' }",
+            Box::new(move |seen| {
+                let query = seen.param("query").unwrap();
+                let from = between(query, "startposition ", " ") - 1;
+                ok(json!({ "data": slice(from, between(query, "maxresults ", " ")), "total": 23 }))
+            }),
+        ),
+        (
+            "query_template = { q = '(page:{{ page }},page_size:{{ size }})' }\nitems = 'data'\npage = { kind = 'page', first = 0 }",
+            Box::new(move |seen| {
+                let query = seen.param("q").unwrap();
+                let size = between(query, "page_size:", ")");
+                ok(json!({ "data": slice(between(query, "page:", ",") * size, size) }))
+            }),
+        ),
+        (
+            "method = 'POST'\nbody = { limit = '{size}', text = 'from {page}' }\nitems = 'data'\npage = { kind = 'offset' }",
+            Box::new(move |seen| {
+                let size = seen.json()["limit"].as_u64().unwrap() as usize;
+                ok(
+                    json!({ "data": slice(between(seen.json()["text"].as_str().unwrap(), "from ", " "), size) }),
+                )
+            }),
+        ),
+    ];
+    for (list, script) in cases {
+        let server = Server::start(script).await;
+        let text = manifest(&format!("[entities.accounts.list]\npath = '/accounts'\n{list}\n"));
+        let read = open(&text, &server).await.list_all(None, 100).await;
+        let read = read.unwrap_or_else(|error| panic!("{list}: {error}"));
+        let mut found: Vec<usize> = read.iter().map(|record| record.id.0.parse().unwrap()).collect();
+        found.sort_unstable();
+        found.dedup();
+        assert_eq!(
+            found,
+            (1..=23).collect::<Vec<usize>>(),
+            "{list}: {:?}",
+            server.lines()
+        );
+    }
+}

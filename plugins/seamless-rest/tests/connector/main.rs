@@ -4,6 +4,7 @@
 
 mod auth;
 mod gallery;
+mod in_step;
 mod lists;
 mod manifests;
 mod mistakes;

@@ -287,3 +287,22 @@ async fn a_dead_server_is_unavailable_and_a_private_one_needs_permission() {
     .await;
     assert_eq!(refused.err().map(|error| error.kind), Some(ErrorKind::Config));
 }
+
+#[tokio::test]
+async fn a_system_that_shows_strangers_nothing_is_not_believed() {
+    let text = manifest("kind = 'none'").replace(
+        "name = 'test'",
+        "name = 'test'\nping = '/me'\nconfirm_empty = true",
+    );
+    for (me, kind) in [(200, None), (401, Some(ErrorKind::Auth))] {
+        let server = Server::start(move |seen| match seen.path.as_str() {
+            "/me" => status(me, json!({})),
+            "/accounts" => ok(json!({ "data": [] })),
+            _ => status(404, json!({})),
+        })
+        .await;
+        let rig = open(&text, &server).await;
+        assert_eq!(rig.list_all(None, 10).await.err().map(|error| error.kind), kind);
+        assert_eq!(rig.fetch(&["7"]).await.err().map(|error| error.kind), kind);
+    }
+}

@@ -238,7 +238,11 @@ async fn check_is_told_of_ignored_filters_and_lost_times_of_day() {
         "{told:?}"
     );
     let careful = Server::start(|seen| {
-        let is_plain = seen.param("since").is_none() && seen.param("ours").is_none();
+        // A moment in the future may be refused: whoever refuses it looks at it.
+        if seen.param("since").is_some() {
+            return status(400, json!({ "error": "since is in the future" }));
+        }
+        let is_plain = seen.param("ours").is_none();
         let mut row = row(1);
         row["at"] = "2026-11-23T10:00:00Z".into();
         ok(json!({ "data": if is_plain { vec![row] } else { Vec::new() } }))

@@ -19,6 +19,8 @@ get = { path = '/contacts/{id}' }
 webhook = { id = 'objectId', path = 'type', equals = ['contact.created', 'contact.updated'] }
 ";
 
+const URL: &str = "https://hooks.example.com/webhooks/crm";
+
 fn hex(key: &str, text: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).unwrap();
     mac.update(text.as_bytes());
@@ -42,8 +44,14 @@ fn call(headers: &[(&str, &str)], body: &str) -> WebhookCall {
 async fn event(webhook: &str, call: &WebhookCall) -> seamless_core::Result<Vec<Nudge>> {
     let server = Server::start(|_| ok(json!([]))).await;
     let text = format!("manifest = 1\n[system]\nname = 't'\n[webhook]\n{webhook}\n{ENTITIES}");
-    let rig = open_with(&text, &server.url, json!({})).await.unwrap();
+    let rig = open_with(&text, &server.url, json!({ "webhook_url": URL }))
+        .await
+        .unwrap();
     let nudges = rig.source.verify_webhook(call);
+    if nudges.is_ok() && webhook.contains("timestamp_header") {
+        let again = rig.source.verify_webhook(call);
+        assert_eq!(again.unwrap_err().kind, ErrorKind::Conflict, "played again");
+    }
     assert!(server.seen().is_empty(), "an event makes no call");
     nudges
 }
@@ -116,4 +124,41 @@ async fn old_events_are_refused_and_parts_of_a_header_are_told_apart() {
         error.message().contains("no record's id at 'objectId'"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn method_and_address_can_be_signed_too() {
+    let body = r#"[{"type":"company.changed","objectId":5}]"#;
+    let webhook = "header = 'X-Signature-v3'\nsign = '{method}{url}{body}{timestamp}'\ntimestamp_header = 'X-Timestamp'\ntimestamp_format = 'epoch_millis'";
+    let time = "1795435200123";
+    for (url, is_good) in [(URL, true), ("https://elsewhere.example/webhooks/crm", false)] {
+        let signature = hex("s3cret-hook", &format!("POST{url}{body}{time}"));
+        let told = event(
+            webhook,
+            &call(&[("x-signature-v3", &signature), ("x-timestamp", time)], body),
+        )
+        .await;
+        assert_eq!(told.is_ok(), is_good, "{url}: {told:?}");
+    }
+    let text = format!("manifest = 1\n[system]\nname = 't'\n[webhook]\n{webhook}\n{ENTITIES}");
+    let rig = open_with(&text, "http://127.0.0.1:1", json!({})).await.unwrap();
+    let error = rig.source.verify_webhook(&call(&[], body)).unwrap_err();
+    assert!(error.message().contains("'webhook_url' is missing"), "{error}");
+}
+
+#[tokio::test]
+async fn a_call_with_a_name_is_heard_once_and_what_says_the_same_is_not_the_same() {
+    let server = Server::start(|_| ok(json!([]))).await;
+    let body = r#"{"type":"company.x","objectId":5}"#;
+    let signature = hex("s3cret-hook", body);
+    for (more, second) in [("id_header = 'X-Id'", Some(ErrorKind::Conflict)), ("", None)] {
+        let text =
+            format!("manifest = 1\n[system]\nname = 't'\n[webhook]\nheader = 'Sig'\n{more}\n{ENTITIES}");
+        let rig = open_with(&text, &server.url, json!({})).await.unwrap();
+        let call = |id| call(&[("sig", &signature), ("x-id", id)], body);
+        assert!(rig.source.verify_webhook(&call("1")).is_ok());
+        assert!(rig.source.verify_webhook(&call("2")).is_ok());
+        let again = rig.source.verify_webhook(&call("1"));
+        assert_eq!(again.err().map(|error| error.kind), second, "{more}");
+    }
 }

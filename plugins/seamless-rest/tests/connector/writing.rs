@@ -312,13 +312,14 @@ async fn deletes_hard_and_soft() {
         _ => ok(json!({})),
     })
     .await;
-    let revised = "delete = { path = '/accounts/{id}', query = { rev = '{rev}' } }";
+    let revised = "delete = { path = '/accounts/{id}', query = { rev = '{rev}' }, headers = { If-Match = '{version}' } }";
     open(&manifest(revised), &server)
         .await
         .write(delete("7"))
         .await
         .unwrap();
     assert_eq!(server.lines(), ["GET /accounts/7", "DELETE /accounts/7?rev=3-x"]);
+    assert_eq!(server.last().headers["if-match"], "3-x");
 
     let server = Server::start(|_| empty(204)).await;
     let error = open(MANIFEST, &server)
@@ -489,4 +490,48 @@ async fn a_late_write_is_not_sent() {
     let error = rig.target.write(&[write]).await.remove(0).unwrap_err();
     assert_eq!((error.effect, error.is_transient()), (Effect::NotApplied, true));
     assert!(server.seen().is_empty());
+}
+
+#[tokio::test]
+async fn refusals_by_field_name_the_field_and_the_sentence() {
+    for (path, body, field, sentence) in [
+        (
+            "errors",
+            json!({ "message": "", "errors": { "email": ["is not valid"] } }),
+            Some("email"),
+            "is not valid",
+        ),
+        (
+            "data",
+            json!({ "data": { "phone": { "code": "x", "message": "is too long" } } }),
+            Some("phone"),
+            "is too long",
+        ),
+        (
+            "",
+            json!({ "status": 400, "city": ["is unknown"] }),
+            Some("city"),
+            "is unknown",
+        ),
+        (
+            "errors",
+            json!({ "errors": { "zip": "is missing" } }),
+            Some("zip"),
+            "is missing",
+        ),
+        ("", json!({ "detail": "not like this" }), None, ""),
+    ] {
+        let server = Server::start(move |_| status(400, body.clone())).await;
+        let text = manifest("create = { path = '/accounts' }").replace(
+            "message = 'error.message'\nfield = 'error.field'\ncode = 'error.code'",
+            &format!("by_field = '{path}'"),
+        );
+        let error = open(&text, &server)
+            .await
+            .create(&[("name", "Acme".into())])
+            .await
+            .unwrap_err();
+        assert_eq!(error.field.as_deref(), field, "{path}: {error}");
+        assert!(error.to_string().contains(sentence), "{path}: {error}");
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::item::{End, Item};
 use crate::contract::{Expect, MessageId, Op, RowKey, Scan, Side, Table};
 use crate::error::{ErrorKind, Result};
-use crate::mapping::Observed;
+use crate::mapping::{FieldKind, Observed};
 use crate::pipeline::ledger::{Entry, Reason};
 use crate::pipeline::merge::{Base, FieldWrite, Half, Why};
 use crate::pipeline::mistakes::Mistake;
@@ -224,6 +224,9 @@ fn outcome_of(engine: &Engine, item: &mut Item, parked: Option<Parked>, entries:
     outcome
 }
 
+/// What is said of a field that a system confirmed and did not write: it drops what it does not know, or says yes and means no.
+const NOT_ARRIVED: &str = "waits: the other side confirmed the write and holds what it held before; is the field called otherwise there, or not writable?";
+
 fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
     let Landing {
         sync,
@@ -238,6 +241,7 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
         ..
     } = landing;
     let (s, t) = (key.side.index(), key.side.other().index());
+    let settled = landing.pair.base.clone();
     let mut pair = Pair {
         base: planned,
         blocked: landing.blocked,
@@ -269,6 +273,26 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
         };
         if compare.same(&write.predicted, back) || engine.mistakes.has(Mistake::ReadBackUnpredicted) {
             halves[t] = Half::Known(back.clone());
+            continue;
+        }
+        // Somebody who changes it back in this moment picks the very value only where there are few.
+        let there = sync.side(key.side.other()).mapping.fields.get(name);
+        let has_few_values = there.is_some_and(|field| {
+            matches!(
+                field.kind,
+                FieldKind::Bool | FieldKind::Choice | FieldKind::Reference
+            )
+        });
+        let is_untouched = readback.stamp.is_some() && readback.stamp == target_stamp;
+        if compare.same(&write.before, back) && (is_untouched || !has_few_values) {
+            // Confirmed, and nothing has changed. Taking it for somebody's edit would carry the old value back over the new one.
+            match settled.get(name) {
+                Some(halves) => pair.base.insert(name.clone(), halves.clone()),
+                None => pair.base.remove(name),
+            };
+            pair.blocked.insert(name.clone(), NOT_ARRIVED.to_owned());
+            let note = format!("{name} {NOT_ARRIVED}");
+            entries.push(Entry::new(now, &key, Reason::FieldBlocked, note).other(&target));
             continue;
         }
         let hash = engine.hash(&BTreeMap::from([
