@@ -88,7 +88,8 @@ impl Reviewer {
                 .wait(Duration::from_micros(self.rng.between(20_000, 90_000)))
                 .await;
             let calm = self.sim.state().calm;
-            if self.plan.refusals > 0 || self.plan.tickets.is_some() {
+            // The next look tries again; what the storm took back is brought in the calm.
+            if calm || self.plan.refusals > 0 || self.plan.tickets.is_some() {
                 for sync in self.engine.syncs.keys() {
                     // The next look tries again.
                     drop(self.engine.look_again_at_held(sync).await);

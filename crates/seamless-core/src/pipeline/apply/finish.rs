@@ -225,7 +225,7 @@ fn outcome_of(engine: &Engine, item: &mut Item, parked: Option<Parked>, entries:
 }
 
 /// What is said of a field that a system confirmed and did not write: it drops what it does not know, or says yes and means no.
-const NOT_ARRIVED: &str = "waits: the other side confirmed the write and holds what it held before; is the field called otherwise there, or not writable?";
+const NOT_ARRIVED: &str = "waits: the other side confirmed the write and holds what it held before: a rule there (a workflow rule) took it back, or the field is called otherwise, or is not writable";
 
 fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
     let Landing {
