@@ -4,6 +4,7 @@
 mod bus;
 mod connector;
 mod environment;
+mod event;
 mod keys;
 mod message;
 mod outlook;
@@ -15,6 +16,7 @@ mod webhook;
 pub use bus::*;
 pub use connector::*;
 pub use environment::*;
+pub use event::*;
 pub use keys::*;
 pub use message::*;
 pub use outlook::*;

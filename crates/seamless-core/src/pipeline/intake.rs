@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::apply::empty_state;
 use super::claims::{Claimant, Held};
 use super::engine::Engine;
+use super::events::{Watch, watches};
 use super::ledger::Reason;
 use super::mistakes::Mistake;
 use super::spec::SyncSpec;
@@ -30,6 +31,8 @@ pub struct Poller {
     system: SystemId,
     entity: String,
     routes: Routes,
+    /// Who wants to hear of what happens to its records.
+    watches: Vec<Watch>,
     claimant: Claimant,
     lease: Option<Held>,
 }
@@ -77,7 +80,14 @@ impl Poller {
                 }
             }
         }
+        let mut watches = watches(engine);
+        for key in watches.keys() {
+            routes.entry(key.clone()).or_default();
+        }
         let make = |((system, entity), routes)| Poller {
+            watches: watches
+                .remove(&(SystemId::clone(&system), String::clone(&entity)))
+                .unwrap_or_default(),
             engine: engine.clone(),
             system,
             entity,
@@ -104,6 +114,10 @@ impl Poller {
         if !self.hold_lease().await? {
             return Ok(PollStep::Elsewhere);
         }
+        // The store's version at this moment: the lease has just been renewed.
+        let lease = self.lease.as_ref();
+        let mark = lease.and_then(|lease| lease.versions.values().max().copied());
+        let mark = mark.unwrap_or(u64::MAX);
         let row_key = cursor_row(&self.system, &self.entity);
         let row = engine.store.get(std::slice::from_ref(&row_key)).await?.remove(0);
         let cursor: Cursor = row
@@ -154,6 +168,9 @@ impl Poller {
         if engine.mistakes.has(Mistake::CursorBeforePublish) {
             engine.store.commit(std::mem::take(&mut progress)).await?;
         }
+        for watch in &self.watches {
+            progress.extend(watch.see(&engine, &page.records, mark).await?);
+        }
         let published = self.publish_page(&page.records, progress).await?;
         let read = page.records.len();
         Ok(if page.next.is_some() {
@@ -196,10 +213,12 @@ impl Poller {
     }
 
     fn begin(&self, cursor: &Cursor) -> Resume {
-        let Some((sync, side)) = self.routes.first() else {
+        let watched = self.watches.first().map(|watch| (&watch.sync, watch.side));
+        let routed = self.routes.first().map(|(sync, side)| (sync, *side));
+        let Some((sync, side)) = routed.or(watched) else {
             return Resume::default();
         };
-        let capabilities = &sync.side(*side).capabilities;
+        let capabilities = &sync.side(side).capabilities;
         let since = cursor.cursor.filter(|_| capabilities.incremental).map(|stamp| {
             let overlap = if self.engine.mistakes.has(Mistake::NoOverlap) {
                 std::time::Duration::ZERO

@@ -83,6 +83,10 @@ pub enum Reason {
     ReportedDuplicate,
     /// A required reference cannot be changed or resolved.
     ParkedReference,
+    /// A subscriber was told of an event.
+    EventTold,
+    /// A subscriber refused an event.
+    EventRefused,
 }
 
 impl Reason {

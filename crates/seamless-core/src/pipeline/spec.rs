@@ -45,6 +45,9 @@ pub struct FieldSpec {
     /// Flows only this way; `None` follows the sync's direction.
     #[serde(default)]
     pub direction: Option<Direction>,
+    /// Who wins, best first, across all syncs that carry the field. Not empty: stands in place of the policy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<SystemId>,
 }
 
 /// A reference to another record.
@@ -257,6 +260,11 @@ impl SyncSpec {
     /// A side.
     pub fn side(&self, side: Side) -> &SideSpec {
         &self.sides[side.index()]
+    }
+
+    /// Whether some field's owner goes across several syncs.
+    pub(crate) fn has_owner_lists(&self) -> bool {
+        self.model.fields.values().any(|field| !field.owners.is_empty())
     }
 }
 

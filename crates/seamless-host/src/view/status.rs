@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
-use seamless_core::pipeline::{Cursor, Parked, Rows, WriteBack, cursor_row};
+use seamless_core::pipeline::{Cursor, Parked, Rows, WriteBack, cursor_row, event_subscription};
 use seamless_core::{Result, RowKey, Side, Table, Usage};
 use serde::{Deserialize, Serialize};
 
@@ -163,6 +163,11 @@ impl Books {
                     polling: cursor.resume.is_some(),
                 });
             }
+        }
+        for subscriber in self.config.events.keys() {
+            let subscription = event_subscription(subscriber);
+            let queue = self.queue_status(&subscription).await?;
+            status.queues.insert(subscription, queue);
         }
         if let Some(engine) = working {
             for (name, system) in &engine.systems {

@@ -3,6 +3,7 @@
 mod autotask;
 mod check;
 mod discover;
+mod dlq;
 mod explain;
 mod init;
 mod keys;
@@ -59,6 +60,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> anyhow::Result<Exit> {
         Verb::Explain { entity, record } => explain::explain(&config()?, entity, record, output).await,
         Verb::Review { records, word: None } => review::list(&config()?, *records, output).await,
         Verb::Review { word: Some(word), .. } => review::decide(&config()?, word, output).await,
+        Verb::Dlq(verb) => dlq::dlq(&config()?, verb, output).await,
         Verb::Links(verb) => links::links(config()?, verb, output).await,
         Verb::Keys(verb) => keys::keys(verb, output),
         Verb::New(verb) => new::new(verb, output),
