@@ -282,6 +282,8 @@ fn a_command_is_told_on_its_standard_input() {
     .expect("a script can be written");
     fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).expect("it can be made to run");
     fs::write(world.path("code.txt"), "0").expect("a file can be written");
+    // Who subscribes later hears of the first change, too.
+    world.good_run();
     world.configure(
         "[systems.crm]\n",
         "[events.script]\ncommand = [\"./on-event\"]\non = [\"ticket.completed\"]\n\n[systems.crm]\n",

@@ -283,7 +283,10 @@ fn an_owner_list_asks_where_a_value_came_from() {
         for direction in [Direction::TwoWay, Direction::BToA] {
             let mut sync = sync(Side::A, direction);
             let owners = list.iter().map(|system| SystemId::from(*system)).collect();
-            sync.model.fields.entry("field".into()).and_modify(|spec| spec.owners = owners);
+            sync.model
+                .fields
+                .entry("field".into())
+                .and_modify(|spec| spec.owners = owners);
             let from = |system: &str| BTreeMap::from([("field".to_owned(), SystemId::from(system))]);
             let origins = [given_by.map(from).unwrap_or_default(), BTreeMap::new()];
             let base = Base::from([("field".to_owned(), pair((is("old"), is("old"))))]);
@@ -303,7 +306,11 @@ fn an_owner_list_asks_where_a_value_came_from() {
                 mistakes: Mistakes::none(),
             });
             let written = merged.writes.get("field");
-            assert_eq!(written.is_some(), winner == "ours", "{list:?} {given_by:?} {direction:?}");
+            assert_eq!(
+                written.is_some(),
+                winner == "ours",
+                "{list:?} {given_by:?} {direction:?}"
+            );
             let origin = written.and_then(|write| write.origin.as_ref());
             assert!(origin.is_none_or(|origin| origin.as_str() == "b"), "entered here");
         }

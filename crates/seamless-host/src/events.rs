@@ -97,12 +97,29 @@ fn receiver(
         None => (
             all(),
             Arc::new(OfCommand {
-                command: table.command.clone().unwrap_or_default(),
-                folder: config.dir.clone(),
+                program: program(config, table),
+                arguments: table.command.iter().flatten().skip(1).cloned().collect(),
+                folder: folder(config),
                 timeout: Duration::from_secs(table.timeout_secs()),
                 clock: clock.clone(),
             }),
         ),
+    }
+}
+
+/// The folder of the configuration, whatever folder the host was started in.
+fn folder(config: &Config) -> PathBuf {
+    std::path::absolute(config.dir.join(".")).unwrap_or_else(|_| PathBuf::from("."))
+}
+
+/// A path is one from the folder of the configuration; a bare name is searched for, as always.
+fn program(config: &Config, table: &EventsTable) -> PathBuf {
+    let named = table.command.iter().flatten().next();
+    let named = PathBuf::from(named.map(String::as_str).unwrap_or_default());
+    if named.components().count() > 1 {
+        folder(config).join(named)
+    } else {
+        named
     }
 }
 
@@ -118,7 +135,8 @@ impl EventTarget for OfSystem {
 
 /// A command is told.
 struct OfCommand {
-    command: Vec<String>,
+    program: PathBuf,
+    arguments: Vec<String>,
     folder: PathBuf,
     timeout: Duration,
     clock: Arc<dyn Clock>,
@@ -145,16 +163,16 @@ impl Drop for Running {
 #[async_trait]
 impl EventTarget for OfCommand {
     async fn tell(&self, event: &Event, _send_by: Duration) -> Result<()> {
-        let program = self.command.first().map(String::as_str).unwrap_or_default();
+        let program = self.program.display();
         let failed = |what: String| Error::unavailable(format!("the command {program} {what}"));
         let mut document = event.to_json().to_string().into_bytes();
         document.push(b'\n');
         let kept = KEPT
             .into_iter()
             .filter_map(|name| Some((name, std::env::var_os(name)?)));
-        let mut command = Command::new(program);
+        let mut command = Command::new(&self.program);
         command
-            .args(self.command.iter().skip(1))
+            .args(&self.arguments)
             .current_dir(&self.folder)
             .env_clear()
             .envs(kept)

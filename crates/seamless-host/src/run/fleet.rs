@@ -154,8 +154,10 @@ impl Fleet {
 
     fn first_trouble(&self) -> Error {
         let troubles = self.books.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        // A schema that has changed keeps nothing waiting.
         let said = troubles
             .iter()
+            .filter(|(worker, _)| !worker.starts_with("schema "))
             .map(|(worker, said)| format!("{worker}: {said}"))
             .next();
         Error::unavailable(said.unwrap_or_else(|| "nothing moves any more, and something is left".to_owned()))

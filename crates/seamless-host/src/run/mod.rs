@@ -265,6 +265,7 @@ impl Host {
         self.books.note_descriptions(&live).await?;
         engine.release_stale_claims().await?;
         engine.forget_births().await?;
+        engine.settle_in_watches().await?;
         self.books.retry_write_backs().await?;
         let changed = engine.settle_in().await?;
         if !changed.is_empty() {

@@ -5,6 +5,7 @@
 //! ourselves goes into the row with the write's own commit, and is no event. From there on: [`EventSender`] publishes what has been put out, [`Herald`]
 //! tells it. Every event has a *turn* until it was told or refused, and a later one of the same record waits for an earlier turn.
 
+mod begin;
 mod derive;
 mod herald;
 mod send;

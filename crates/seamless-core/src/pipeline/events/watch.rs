@@ -1,6 +1,6 @@
 //! Watching: records as they are read, and what we write into them ourselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{EventRule, Happened, Turn, Watched, derive, outbox_row, turn_row, watched_row};
@@ -114,6 +114,11 @@ impl Watch {
         }
         ops.push(engine.typed().put_sealed(look.row, look.expect, &now)?);
         Ok(())
+    }
+
+    /// The fields that are looked at.
+    pub(super) fn fields(&self) -> BTreeSet<String> {
+        self.rules.iter().map(|rule| rule.field.clone()).collect()
     }
 
     fn watched_values(&self, fields: &Fields) -> Fields {
