@@ -279,6 +279,7 @@ fn input<'a>(
     references: &'a BTreeMap<String, Resolved>,
 ) -> MergeInput<'a> {
     static NONE: BTreeMap<String, String> = BTreeMap::new();
+    static NOWHERE: [BTreeMap<String, SystemId>; 2] = [BTreeMap::new(), BTreeMap::new()];
     static UNANSWERED: BTreeMap<String, Answer> = BTreeMap::new();
     MergeInput {
         sync,
@@ -290,6 +291,7 @@ fn input<'a>(
         seen: [None, None],
         held: &NONE,
         answers: &UNANSWERED,
+        origins: &NOWHERE,
         newest_guard: Duration::ZERO,
         today: Default::default(),
         mistakes: Mistakes::none(),
@@ -350,5 +352,52 @@ fn sync(owner: Side, direction: Direction) -> SyncSpec {
         owner,
         first_merge_accepted: true,
         scope: Default::default(),
+    }
+}
+
+#[test]
+fn an_owner_list_asks_where_a_value_came_from() {
+    // Side A is the system that others share. The list names the others before it.
+    for (list, given_by, winner) in [
+        (["x", "b", "a"], Some("x"), "theirs"),
+        (["b", "x", "a"], Some("x"), "ours"),
+        (["x", "b", "a"], None, "ours"),
+        (["a", "x", "b"], None, "theirs"),
+        (["a", "b", "x"], Some("x"), "ours"),
+    ] {
+        for direction in [Direction::TwoWay, Direction::BToA] {
+            let mut sync = sync(Side::A, direction);
+            let owners = list.iter().map(|system| SystemId::from(*system)).collect();
+            sync.model
+                .fields
+                .entry("field".into())
+                .and_modify(|spec| spec.owners = owners);
+            let from = |system: &str| BTreeMap::from([("field".to_owned(), SystemId::from(system))]);
+            let origins = [given_by.map(from).unwrap_or_default(), BTreeMap::new()];
+            let base = Base::from([("field".to_owned(), pair((is("old"), is("old"))))]);
+            let merged = merge(&MergeInput {
+                sync: &sync,
+                side: Side::B,
+                source: &observed("ours"),
+                target: Some(&observed("theirs")),
+                base: Some(&base),
+                references: &BTreeMap::new(),
+                seen: [None, None],
+                held: &BTreeMap::new(),
+                answers: &BTreeMap::new(),
+                origins: &origins,
+                newest_guard: Duration::ZERO,
+                today: Default::default(),
+                mistakes: Mistakes::none(),
+            });
+            let written = merged.writes.get("field");
+            assert_eq!(
+                written.is_some(),
+                winner == "ours",
+                "{list:?} {given_by:?} {direction:?}"
+            );
+            let origin = written.and_then(|write| write.origin.as_ref());
+            assert!(origin.is_none_or(|origin| origin.as_str() == "b"), "entered here");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Routine reconciliation: when it is due, that it goes on where it was left, and that nobody acts without the lease. What it finds and does is tested
 //! end to end (`tests/tests/reconcile.rs`).
+#![allow(clippy::unwrap_used, reason = "a poisoned lock fails the test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -22,10 +23,13 @@ use seamless_testkit::conformance::TestClock;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
+/// Fields and stamp.
+type Row = (BTreeMap<String, Value>, i64);
+
 /// A system with three records a page, whose stamps are its own.
 #[derive(Default)]
 struct Shelf {
-    rows: Mutex<BTreeMap<u64, (BTreeMap<String, Value>, i64)>>,
+    rows: Mutex<BTreeMap<u64, Row>>,
     /// Tokens that lists were asked for, and how many writes there were.
     asked: Mutex<Vec<Option<String>>>,
     writes: Mutex<u32>,
@@ -43,7 +47,7 @@ impl Shelf {
         self.rows.lock().unwrap().get(&id)?.0.get("city")?.to_plain()
     }
 
-    fn native(id: u64, row: &(BTreeMap<String, Value>, i64)) -> NativeRecord {
+    fn native(id: u64, row: &Row) -> NativeRecord {
         NativeRecord {
             id: RecordId(id.to_string()),
             stamp: Some(Stamp(row.1)),
@@ -233,6 +237,7 @@ async fn tenant() -> Tenant {
         timings: Timings::default(),
         counters: Default::default(),
         mistakes: Mistakes::none(),
+        events: Default::default(),
         used: Default::default(),
     });
     let tenant = Tenant {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use seamless_core::envelope::{Hasher, RowSeal, Sealer};
-use seamless_core::pipeline::{Counters, Engine, Mistakes, Rehearsal, Rows, SyncSpec, System};
+use seamless_core::pipeline::{Counters, Engine, EventSpec, Mistakes, Rehearsal, Rows, SyncSpec, System};
 use seamless_core::{
     Bus, ClaimCheck, Clock, Error, ErrorKind, KeyProvider, Keyset, Random, Result, Row, RowKey, Scan,
     StateStore, SyncId, SystemId, Table,
@@ -30,7 +30,7 @@ pub(crate) struct Books {
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) seal: RowSeal,
-    keys: Arc<Keyset>,
+    pub(crate) keys: Arc<Keyset>,
     /// The engine at work, for its counters.
     working: RwLock<Option<Arc<Engine>>>,
     /// The rehearsal under way, for its counters.
@@ -102,6 +102,7 @@ impl Books {
         &self,
         syncs: Vec<SyncSpec>,
         systems: BTreeMap<SystemId, System>,
+        events: EventSpec,
     ) -> Result<Arc<Engine>> {
         let random: Arc<dyn Random> = Arc::new(OsRandom);
         let identity = self.config.identity();
@@ -112,6 +113,7 @@ impl Books {
         let engine = Arc::new(Engine {
             syncs,
             systems,
+            events,
             store: self.store.clone(),
             bus: self.bus.clone(),
             clock: self.clock.clone(),

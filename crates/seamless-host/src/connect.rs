@@ -30,7 +30,8 @@ impl Host {
             syncs.push(self.spec(&plan, live, accepted));
         }
         self.narrow(&syncs);
-        self.books.engine(syncs, self.systems.clone())
+        self.books
+            .engine(syncs, self.systems.clone(), self.events.clone())
     }
 
     /// Tells the connectors which fields are used at all.

@@ -176,6 +176,7 @@ impl Case {
             seen: [None, None],
             held: &BTreeMap::new(),
             answers: &BTreeMap::new(),
+            origins: &Default::default(),
             newest_guard: Timings::default().newest_guard,
             today,
             mistakes: Mistakes::default(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use seamless_core::pipeline::{EntityModel, System};
+use seamless_core::pipeline::{EntityModel, EventSpec, System};
 use seamless_core::{
     Clock, Error, MappingDefaults, OpenContext, Registry, Result, Secret, Shared, SourcePlugin, SystemId,
 };
@@ -12,6 +12,7 @@ use crate::books::Books;
 use crate::build::{SyncPlan, plan_syncs};
 use crate::clock::SystemClock;
 use crate::config::{Config, hint};
+use crate::events::{Receivers, events};
 use crate::view::{Explanation, ParkedRecord, Status};
 
 /// What the caller brings: connectors, entities, default mappings.
@@ -31,6 +32,8 @@ pub struct Host {
     pub(crate) books: Arc<Books>,
     pub(crate) systems: BTreeMap<SystemId, System>,
     pub(crate) plans: Arc<Vec<SyncPlan>>,
+    pub(crate) events: EventSpec,
+    pub(crate) receivers: Receivers,
 }
 
 impl Plugins {
@@ -116,11 +119,14 @@ impl Host {
             let system = plugins.open(&config, name, books.clock.clone()).await?;
             systems.insert(SystemId::from(name.as_str()), system);
         }
+        let (events, receivers) = events(&config, &plans, &systems, &books.clock)?;
         Ok(Host {
             config,
             books,
             systems,
             plans,
+            events,
+            receivers,
         })
     }
 

@@ -32,10 +32,12 @@ mod config;
 mod conformance;
 mod connect;
 mod drift;
+mod events;
 mod golden;
 mod host;
 mod http;
 pub mod keys;
+mod known;
 mod live;
 mod plan;
 mod random;
@@ -62,6 +64,7 @@ pub use review::{Word, export_links};
 pub use run::{Phase, Progress, RunMode, RunOptions, RunSummary, Silent, Snapshot};
 pub use socket::{Answer, Question, Trouble, ask, ask_watched};
 pub use view::{
-    CursorStatus, Decision, DecisionField, Explanation, FieldOf, FieldState, Look, ParkedRecord, PlanCost,
-    PlanCounts, PlanField, PlanLine, PlanView, QueueStatus, ReviewView, Status, SyncStatus,
+    CursorStatus, DeadLetterView, Decision, DecisionField, Explanation, FieldOf, FieldState, Look,
+    ParkedRecord, PlanCost, PlanCounts, PlanField, PlanLine, PlanView, QueueStatus, ReviewView, Status,
+    SyncStatus,
 };

@@ -24,7 +24,7 @@ use crate::plan::Applied;
 use crate::reconcile::Reconciled;
 use crate::review::Word;
 use crate::run::{Progress, Silent, Snapshot};
-use crate::view::{Explanation, ParkedRecord, ReviewView, Status};
+use crate::view::{DeadLetterView, Explanation, ParkedRecord, ReviewView, Status};
 
 /// What can be asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -72,6 +72,25 @@ pub enum Question {
         /// Act upon what is found.
         repair: bool,
     },
+    /// Dead letters.
+    DeadLetters {
+        /// Only of this queue.
+        queue: Option<String>,
+        /// At most this many.
+        max: usize,
+    },
+    /// One dead letter, opened.
+    DeadLetter {
+        /// The message's id.
+        id: String,
+    },
+    /// Put dead letters back into their queues.
+    Replay {
+        /// These; none: all.
+        ids: Vec<String>,
+        /// Only of this queue.
+        queue: Option<String>,
+    },
     /// Link the pairs in a file of comma-separated values.
     ImportLinks {
         /// The file.
@@ -84,7 +103,12 @@ impl Question {
     fn needs_systems(&self) -> bool {
         !matches!(
             self,
-            Question::Status {} | Question::Explain { .. } | Question::Parked { .. }
+            Question::Status {}
+                | Question::Explain { .. }
+                | Question::Parked { .. }
+                | Question::DeadLetters { .. }
+                | Question::DeadLetter { .. }
+                | Question::Replay { .. }
         )
     }
 
@@ -118,6 +142,12 @@ pub enum Answer {
     Noted(String),
     /// To [`Question::Reconcile`].
     Reconciled(Box<Reconciled>),
+    /// To [`Question::DeadLetters`].
+    DeadLetters(Vec<DeadLetterView>),
+    /// To [`Question::DeadLetter`].
+    DeadLetter(Box<DeadLetterView>),
+    /// To [`Question::Replay`]: how many.
+    Replayed(u64),
     /// To [`Question::ImportLinks`], by sync.
     Imported(BTreeMap<String, Imported>),
     /// It could not be answered.
@@ -383,6 +413,11 @@ impl Books {
                 let found = self.reconcile(&ready()?, sync.as_deref(), *repair).await?;
                 Answer::Reconciled(Box::new(found))
             }
+            Question::DeadLetters { queue, max } => {
+                Answer::DeadLetters(self.dead_letters(queue.as_deref(), *max).await?)
+            }
+            Question::DeadLetter { id } => Answer::DeadLetter(Box::new(self.dead_letter(id).await?)),
+            Question::Replay { ids, queue } => Answer::Replayed(self.replay(ids, queue.as_deref()).await?),
             Question::ImportLinks { file } => Answer::Imported(self.import_links(&*ready()?, file).await?),
         })
     }

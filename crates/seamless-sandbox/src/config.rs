@@ -55,6 +55,8 @@ pub struct Config {
     pub crm_token: String,
     /// Name of the user-defined field that holds the CRM's id; `None` simulates a tenant without it.
     pub udf: Option<String>,
+    /// More user-defined fields on accounts, contacts, tickets and opportunities, e.g. `["Shop ID"]` for a second CRM.
+    pub more_udfs: Vec<String>,
     /// Entities which lack the field although the others have it, e.g. `["Contact"]`.
     pub udf_missing_on: Vec<String>,
     /// How `in` on a user-defined field behaves.
@@ -99,6 +101,7 @@ impl Default for Config {
             integration_code: "SANDBOX".into(),
             crm_token: "sandbox-token".into(),
             udf: Some("CRM ID".into()),
+            more_udfs: Vec::new(),
             udf_missing_on: Vec::new(),
             udf_in: UdfIn::default(),
             udf_moves_stamp: true,

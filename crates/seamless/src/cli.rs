@@ -182,6 +182,9 @@ pub(crate) enum Verb {
     /// Which records belong together.
     #[command(subcommand)]
     Links(Links),
+    /// Messages and events that were set aside: show them, or let them come once more.
+    #[command(subcommand)]
+    Dlq(Dlq),
     /// Encryption keys.
     #[command(subcommand)]
     Keys(Keys),
@@ -263,6 +266,37 @@ pub(crate) enum Links {
     Import {
         /// The file.
         file: PathBuf,
+    },
+}
+
+/// What to do with dead letters.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Dlq {
+    /// List them, with the reason. Exit code 4 when there are some.
+    List {
+        /// Only of this queue: a system, or `<subscriber>.events`.
+        #[arg(long, value_name = "QUEUE")]
+        queue: Option<String>,
+        /// At most this many.
+        #[arg(long, value_name = "MAX", default_value_t = 50)]
+        max: usize,
+    },
+    /// Show what is in one, values included.
+    Show {
+        /// Its id, as `list` shows it.
+        id: String,
+    },
+    /// Put them back into their queues.
+    Replay {
+        /// Their ids, as `list` shows them.
+        #[arg(required_unless_present = "all")]
+        ids: Vec<String>,
+        /// All of them, or all of `--queue`.
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
+        /// Only of this queue.
+        #[arg(long, value_name = "QUEUE")]
+        queue: Option<String>,
     },
 }
 

@@ -40,6 +40,9 @@ pub(crate) struct SandboxArgs {
     /// Autotask calls that a rolling hour takes.
     #[arg(long, value_name = "N", default_value_t = Config::default().hourly_limit)]
     hourly_limit: u32,
+    /// One more user-defined field in Autotask, for the ids of a second CRM; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    more_udf: Vec<String>,
     /// Tidy data: no twins, no blanks, no shared e-mail addresses, no values beyond their lengths.
     #[arg(long)]
     no_mess: bool,
@@ -73,6 +76,7 @@ pub(crate) async fn run(args: &SandboxArgs, output: &Output) -> anyhow::Result<E
         clock_speed: args.clock_speed,
         hourly_limit: args.hourly_limit,
         mess: !args.no_mess,
+        more_udfs: args.more_udf.clone(),
         faults,
         ..Config::default()
     };

@@ -6,6 +6,7 @@ mod body;
 mod call;
 mod connector;
 mod describe;
+mod events;
 mod examine;
 mod find;
 mod jinja;

@@ -1,14 +1,16 @@
 //! The plugin: makes connectors from settings.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
 use seamless_core::mapping::SideMapping;
 use seamless_core::{
-    Capabilities, EntityInfo, EntityName, Error, ListRequest, Lookup, NativeRecord, Nudge, OpenContext, Page,
-    PluginInfo, Reader, RecordId, Remark, Result, Source, SourcePlugin, Target, TargetPlugin, WebhookCall,
-    Write, Written,
+    Capabilities, EntityInfo, EntityName, Error, Event, ListRequest, Lookup, NativeRecord, Nudge,
+    OpenContext, Page, PluginInfo, Reader, RecordId, Remark, Result, Source, SourcePlugin, Target,
+    TargetPlugin, WebhookCall, Write, Written,
 };
 use serde_json::Value as Json;
 
@@ -111,5 +113,13 @@ impl Target for Connector {
     async fn write(&self, writes: &[Write]) -> Vec<Result<Written>> {
         // How many are really under way at once is the client's business: it counts the calls of each entity.
         join_all(writes.iter().map(|write| self.write_one(write))).await
+    }
+
+    fn takes_events(&self) -> BTreeSet<String> {
+        self.manifest.events.keys().cloned().collect()
+    }
+
+    async fn tell(&self, event: &Event, send_by: Duration) -> Result<()> {
+        self.tell_event(event, send_by).await
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{DependentOptions, Nudge, Priority, Remark, Usage, WebhookCall};
+use super::{DependentOptions, Event, Nudge, Priority, Remark, Usage, WebhookCall};
 use crate::capability::Capabilities;
 use crate::error::{Error, Result};
 use crate::record::{NativeRecord, RecordId, Stamp};
@@ -105,7 +105,7 @@ pub struct Written {
 }
 
 /// A field as the live system describes it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FieldInfo {
     /// Native path, UDFs under `udf.`.
     pub name: String,
@@ -124,7 +124,7 @@ pub struct FieldInfo {
 }
 
 /// One entry of an option list.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct OptionInfo {
     /// Stored value.
     pub value: Value,
@@ -135,7 +135,7 @@ pub struct OptionInfo {
 }
 
 /// Live description of an entity.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct EntityInfo {
     /// Fields, in the system's order. Empty when the system cannot describe itself.
     pub fields: Vec<FieldInfo>,
@@ -233,4 +233,17 @@ pub trait Source: Reader {
 pub trait Target: Reader {
     /// Performs the writes, up to `write_concurrency` of them at once.
     async fn write(&self, writes: &[Write]) -> Vec<Result<Written>>;
+
+    /// The names of the events that this system can be told of; `*` stands for any.
+    fn takes_events(&self) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+
+    /// Tells it of an event; as [`super::EventTarget::tell`].
+    async fn tell(&self, event: &Event, _send_by: Duration) -> Result<()> {
+        Err(Error::config(format!(
+            "this system cannot be told of {}",
+            event.name
+        )))
+    }
 }

@@ -38,11 +38,17 @@ pub enum Table {
     Decision = 14,
     /// Pairs with fields that wait alone.
     Held = 15,
+    /// Records that somebody wants to hear of: the watched fields as last seen.
+    Watched = 17,
+    /// Events that are not published yet.
+    Outbox = 18,
+    /// Events that are not told yet, by subscriber and record.
+    Turn = 19,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 15] = [
+    pub const ALL: [Table; 18] = [
         Table::Meta,
         Table::Cursor,
         Table::Track,
@@ -58,6 +64,9 @@ impl Table {
         Table::Suspect,
         Table::Decision,
         Table::Held,
+        Table::Watched,
+        Table::Outbox,
+        Table::Turn,
     ];
 }
 

@@ -42,10 +42,37 @@ impl Hasher {
     /// than one byte about which record it is.
     pub fn lane(&self, key: MessageKey<'_>) -> String {
         let side = key.side.letter().to_string();
-        let number = self.hash("lane", &[key.sync.as_str(), &side, key.id.as_str()])[0];
+        self.folded(self.hash("lane", &[key.sync.as_str(), &side, key.id.as_str()])[0])
+    }
+
+    /// Every lane there is.
+    pub fn lanes(&self) -> impl Iterator<Item = String> {
+        (0..=u8::MAX).map(|number| self.folded(number))
+    }
+
+    fn folded(&self, number: u8) -> String {
         let mut mac = self.labelled("lane-fold");
         mac.update(&[number]);
         hex(&mac.finalize().into_bytes()[..16])
+    }
+
+    /// The name of an event: the same whenever it is told. `version` is that of the row which knew the record before.
+    pub fn event(
+        &self,
+        system: &SystemId,
+        entity: &EntityName,
+        id: &RecordId,
+        name: &str,
+        version: u64,
+    ) -> String {
+        let parts = [
+            system.as_str(),
+            entity.as_str(),
+            id.as_str(),
+            name,
+            &version.to_string(),
+        ];
+        hex(&self.hash("event", &parts)[..16])
     }
 
     /// A hash of a record's content: equal fields, equal hash. Decimals count by value (`1.50` is `1.5`), as they do for `==`;

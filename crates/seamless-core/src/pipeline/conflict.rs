@@ -1,5 +1,7 @@
 //! Whose value stands when both sides changed a field (R4). Pure.
 
+use std::cmp::Ordering;
+
 use super::merge::{Merge, MergeInput};
 use super::mistakes::Mistake;
 use super::spec::{FieldSpec, Policy};
@@ -21,6 +23,9 @@ pub(super) fn winner(
     target: &Value,
     plan: &mut Merge,
 ) -> Option<Side> {
+    if !spec.owners.is_empty() {
+        return Some(listed(input, name, spec, two_way));
+    }
     if !two_way {
         return Some(input.side);
     }
@@ -46,6 +51,22 @@ pub(super) fn winner(
             answer.winner
         }
     })
+}
+
+/// The side whose value came from the system that the list names first; not the sync's sides count, but where the values were entered.
+fn listed(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, two_way: bool) -> Side {
+    let rank = |side: Side| {
+        let origin = input.origin(side, name);
+        let place = spec.owners.iter().position(|owner| owner == origin);
+        place.unwrap_or(usize::MAX)
+    };
+    let (here, there) = (rank(input.side), rank(input.side.other()));
+    match here.cmp(&there) {
+        Ordering::Less => input.side,
+        Ordering::Greater => input.side.other(),
+        Ordering::Equal if two_way => input.sync.owner,
+        Ordering::Equal => input.side,
+    }
 }
 
 /// The side whose record was edited later, where both stamps are those of an edit, and far enough apart.

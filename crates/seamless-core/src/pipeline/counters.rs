@@ -46,6 +46,10 @@ counters! {
     deferred,
     /// Messages applied.
     applied,
+    /// Events seen.
+    events,
+    /// Events told, by subscriber.
+    events_told,
     /// Edits that came between our read and our write (R7's open window), as far as seen at read-back.
     open_window,
 }

@@ -40,6 +40,8 @@ pub struct Engine {
     pub clock: Arc<dyn Clock>,
     /// Chance.
     pub random: Arc<dyn Random>,
+    /// What counts as an event, and who is told.
+    pub events: super::events::EventSpec,
     /// Seals messages.
     pub sealer: Sealer,
     /// Seals rows.
@@ -111,6 +113,7 @@ impl Engine {
             bus: self.bus.clone(),
             clock: self.clock.clone(),
             random: self.random.clone(),
+            events: self.events.clone(),
             sealer: self.sealer.clone(),
             rows: self.rows.clone(),
             hasher: self.hasher.clone(),

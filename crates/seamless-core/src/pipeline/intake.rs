@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::apply::empty_state;
 use super::claims::{Claimant, Held};
 use super::engine::Engine;
+use super::events::{Watch, watches};
 use super::ledger::Reason;
 use super::mistakes::Mistake;
 use super::spec::SyncSpec;
@@ -30,6 +31,8 @@ pub struct Poller {
     pub(super) system: SystemId,
     pub(super) entity: String,
     pub(super) routes: Routes,
+    /// Who wants to hear of what happens to its records.
+    watches: Vec<Watch>,
     pub(super) claimant: Claimant,
     /// What the lease is called: polls and reconciliation have one each.
     lease_name: String,
@@ -59,13 +62,16 @@ pub enum PollStep {
     },
 }
 
+/// Readers that bring what has changed; who wants to hear of events hears of it from them.
+const POLL: &str = "poll";
+
 /// Records asked for in one page.
 const PAGE: usize = 500;
 
 impl Poller {
     /// The pollers that a host needs: one for each system and native entity from which some sync flows.
     pub fn all(engine: &Arc<Engine>) -> Vec<Poller> {
-        Poller::over(engine, "poll", |sync, side| sync.sends_from(side))
+        Poller::over(engine, POLL, |sync, side| sync.sends_from(side))
     }
 
     /// Readers of the entities on the sides that are wanted, under leases of this kind.
@@ -82,7 +88,18 @@ impl Poller {
                 routes.entry(key).or_default().push((sync.clone(), side));
             }
         }
+        let mut watches = if kind == POLL {
+            watches(engine)
+        } else {
+            BTreeMap::new()
+        };
+        for key in watches.keys() {
+            routes.entry(key.clone()).or_default();
+        }
         let make = |((system, entity), routes)| Poller {
+            watches: watches
+                .remove(&(SystemId::clone(&system), String::clone(&entity)))
+                .unwrap_or_default(),
             engine: engine.clone(),
             lease_name: format!("{kind}/{system}/{entity}"),
             system,
@@ -117,6 +134,10 @@ impl Poller {
         if !self.hold_lease().await? {
             return Ok(PollStep::Elsewhere);
         }
+        // The store's version at this moment: the lease has just been renewed.
+        let lease = self.lease.as_ref();
+        let mark = lease.and_then(|lease| lease.versions.values().max().copied());
+        let mark = mark.unwrap_or(u64::MAX);
         let row_key = cursor_row(&self.system, &self.entity);
         let row = engine.store.get(std::slice::from_ref(&row_key)).await?.remove(0);
         let cursor: Cursor = row
@@ -167,6 +188,9 @@ impl Poller {
         if engine.mistakes.has(Mistake::CursorBeforePublish) {
             engine.store.commit(std::mem::take(&mut progress)).await?;
         }
+        for watch in &self.watches {
+            progress.extend(watch.see(&engine, &page.records, mark).await?);
+        }
         let published = self.publish_page(&page.records, progress).await?;
         let read = page.records.len();
         Ok(if page.next.is_some() {
@@ -209,10 +233,12 @@ impl Poller {
     }
 
     fn begin(&self, cursor: &Cursor) -> Resume {
-        let Some((sync, side)) = self.routes.first() else {
+        let watched = self.watches.first().map(|watch| (&watch.sync, watch.side));
+        let routed = self.routes.first().map(|(sync, side)| (sync, *side));
+        let Some((sync, side)) = routed.or(watched) else {
             return Resume::default();
         };
-        let capabilities = &sync.side(*side).capabilities;
+        let capabilities = &sync.side(side).capabilities;
         let reached = cursor.cursor.filter(|_| capabilities.incremental);
         if self.glances && reached.is_some() {
             return Resume {

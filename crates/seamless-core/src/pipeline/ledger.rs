@@ -85,6 +85,10 @@ pub enum Reason {
     ParkedReference,
     /// Reconciliation found that the record is not as it was left.
     Drift,
+    /// A subscriber was told of an event.
+    EventTold,
+    /// A subscriber refused an event.
+    EventRefused,
 }
 
 impl Reason {

@@ -51,14 +51,13 @@ impl Engine {
                     &spec.mapping,
                 )?);
                 ops.push(Rows::put_plain(key, Expect::Any, &version)?);
-                if known.is_some() {
-                    differs = true;
-                    // A field that is new, or read differently, may differ in any record: all of them are read once.
-                    ops.push(Op::Delete {
-                        key: cursor_row(&spec.system, &spec.mapping.entity),
-                        expect: Expect::Any,
-                    });
-                }
+                differs |= known.is_some();
+                // A field that is new, or read differently, may differ in any record: all of them are read once. And a sync that joins others has heard
+                // of nothing that they have read.
+                ops.push(Op::Delete {
+                    key: cursor_row(&spec.system, &spec.mapping.entity),
+                    expect: Expect::Any,
+                });
             }
             ops.extend(self.scope_ops(sync).await?);
             if differs {

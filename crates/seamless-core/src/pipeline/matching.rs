@@ -1,6 +1,6 @@
 //! Who is who (R9). Pure.
 
-use super::spec::MatchRule;
+use super::spec::{MatchField, MatchRule};
 use crate::mapping::Observed;
 
 /// A record that a rule found.
@@ -49,6 +49,13 @@ pub fn judge(there: &[Candidate], twins: &[Candidate]) -> RuleOutcome {
             RuleOutcome::NoMatch
         }
     }
+}
+
+/// What a rule compares, whatever it is called: the same for two syncs whose rules would find the same records.
+pub(crate) fn signature(rule: &MatchRule) -> String {
+    let field = |field: &MatchField| format!("{}:{:?}", field.field, field.normalise);
+    let fields: Vec<String> = rule.fields.iter().map(field).collect();
+    fields.join(",")
 }
 
 /// The rule's key of a record: its fields, normalised; `None` when one of them is empty (never match on an empty value).

@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::conflict::{ASKED, winner};
 use super::mistakes::{Mistake, Mistakes};
+use super::origin::Origins;
 use super::spec::{FieldSpec, Outside, SyncSpec};
 use super::state::Answer;
 use crate::contract::Side;
 use crate::mapping::{Loss, Observed, Projection, SideMapping};
-use crate::record::{RecordId, Stamp};
+use crate::record::{RecordId, Stamp, SystemId};
 use crate::value::{Date, Value};
 
 /// What one side held when the field was last settled.
@@ -73,6 +74,8 @@ pub struct MergeInput<'a> {
     pub held: &'a BTreeMap<String, String>,
     /// What a person has said about conflicts.
     pub answers: &'a BTreeMap<String, Answer>,
+    /// Where values came from that another sync has written.
+    pub origins: &'a Origins,
     /// See [`super::Timings::newest_guard`].
     pub newest_guard: Duration,
     /// The day of a create, where a mapping asks for it.
@@ -114,6 +117,17 @@ pub struct FieldWrite {
     pub why: Why,
     /// Declared loss.
     pub loss: Option<Loss>,
+    /// The system that the value came from first, for fields with an owner list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<SystemId>,
+}
+
+impl MergeInput<'_> {
+    /// The system that a side's value came from.
+    pub(super) fn origin(&self, side: Side, field: &str) -> &SystemId {
+        let origin = self.origins[side.index()].get(field);
+        origin.unwrap_or(&self.sync.side(side).system)
+    }
 }
 
 /// A conflict that was decided.
@@ -597,6 +611,9 @@ fn write_field(
         predicted,
         lossy,
     } = projection;
+    let is_listed = |spec: &FieldSpec| !spec.owners.is_empty();
+    let origin = input.sync.model.fields.get(name).is_some_and(is_listed);
+    let origin = origin.then(|| input.origin(input.side, name).clone());
     plan.writes.insert(
         name.to_owned(),
         FieldWrite {
@@ -606,6 +623,7 @@ fn write_field(
             before,
             why,
             loss: lossy,
+            origin,
         },
     );
 }

@@ -3,12 +3,14 @@
 //! Rule numbers (R1 …) refer to the protocol page of the documentation.
 
 mod apply;
+mod born;
 mod claims;
 mod conflict;
 mod counters;
 mod cursor;
 mod decide;
 mod engine;
+mod events;
 mod held;
 mod intake;
 mod ledger;
@@ -17,6 +19,7 @@ mod matching;
 mod merge;
 mod mistakes;
 mod normalise;
+mod origin;
 mod rebuild;
 mod receipt;
 mod reconcile;
@@ -32,11 +35,15 @@ pub use counters::{Count, Counters};
 pub use cursor::start_of;
 pub use decide::{Imported, Review};
 pub use engine::{Engine, System};
+pub use events::{
+    EventRule, EventSender, EventSpec, Happened, Herald, Subscriber, derive, event_subscription,
+};
 pub use intake::{PollStep, Poller};
 pub use ledger::{Entry, EntryField, Reason};
 pub use matching::{Candidate, RuleOutcome, judge, key_of};
 pub use merge::{Base, Conflict, FieldWrite, Half, Merge, MergeInput, Resolved, Why, merge};
 pub use mistakes::{Mistake, Mistakes};
+pub use origin::Origins;
 pub use rebuild::Rebuilt;
 pub use receipt::{CommitReceipt, commit_with_receipt};
 pub use reconcile::{

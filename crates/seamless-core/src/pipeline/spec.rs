@@ -48,6 +48,9 @@ pub struct FieldSpec {
     /// What becomes of an edit that somebody makes on a side from which the field does not flow.
     #[serde(default)]
     pub on_drift: OnDrift,
+    /// Who wins, best first, across all syncs that carry the field. Not empty: stands in place of the policy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<SystemId>,
 }
 
 /// What becomes of an edit against the flow, once reconciliation has found it (R12). It is listed in any case.
@@ -289,6 +292,11 @@ impl SyncSpec {
                     .direction
                     .is_some_and(|direction| direction.flows_from(side))
             })
+    }
+
+    /// Whether some field's owner goes across several syncs.
+    pub(crate) fn has_owner_lists(&self) -> bool {
+        self.model.fields.values().any(|field| !field.owners.is_empty())
     }
 }
 

@@ -103,6 +103,9 @@ pub struct Pair {
     /// What a person has said about conflicts of fields whose policy is to ask.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub answers: BTreeMap<String, Answer>,
+    /// The system that gave what was last written, for fields with an owner list.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub origins: BTreeMap<String, SystemId>,
 }
 
 /// A person's word on a conflict. It stands for these values only: if one of them changes before it is carried out, it has to be asked again.

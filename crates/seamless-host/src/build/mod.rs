@@ -2,6 +2,7 @@
 
 mod mapping;
 mod model;
+mod together;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,7 +44,7 @@ pub(crate) fn plan_syncs(config: &Config, plugins: &Plugins) -> Result<Vec<SyncP
             .plan()?,
         );
     }
-    check_together(config, &plans)?;
+    together::check(config, &plans)?;
     Ok(parents_first(plans))
 }
 
@@ -291,45 +292,6 @@ impl Builder<'_> {
         }
         Ok(())
     }
-}
-
-/// What only shows when all syncs are seen together.
-fn check_together(config: &Config, plans: &[SyncPlan]) -> Result<()> {
-    let between = |plan: &SyncPlan| plan.systems.iter().cloned().collect::<BTreeSet<_>>();
-    for (index, plan) in plans.iter().enumerate() {
-        let at = ["syncs", plan.id.as_str()];
-        let twin = plans[..index]
-            .iter()
-            .find(|other| other.model.name == plan.model.name && between(other) == between(plan));
-        if let Some(twin) = twin {
-            let message = format!(
-                "the syncs {} and {} keep the same entity between the same systems; drop one",
-                twin.id, plan.id
-            );
-            return Err(config.problem(&at, message));
-        }
-        for (name, field) in &plan.model.fields {
-            let Some(reference) = field.reference.as_ref().filter(|reference| reference.required) else {
-                continue;
-            };
-            let kept = plans
-                .iter()
-                .any(|other| other.model.name == reference.entity && between(other) == between(plan));
-            let used = plan
-                .mappings
-                .iter()
-                .all(|mapping| mapping.fields.contains_key(name));
-            if used && !kept {
-                let entity = &reference.entity;
-                let message = format!(
-                    "{} needs its {entity} on both sides, but no sync keeps it there; add [syncs.{entity}]",
-                    plan.id
-                );
-                return Err(config.problem(&at, message));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Parents before children, as far as references have no circle.

@@ -159,6 +159,7 @@ impl Builder<'_> {
                 None => Policy::SyncOwner,
             };
         }
+        self.owner_lists(&mut model)?;
         if let Some(rules) = &self.table.match_rules {
             for (index, rule) in rules.iter().enumerate() {
                 let place = index.to_string();
@@ -188,6 +189,31 @@ impl Builder<'_> {
                     "on_drift says nothing here: {name} flows both ways; add from = \"…\" if it is to flow one way"
                 );
                 return Err(self.problem(&["fields", name, "on_drift"], message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Owner lists go across syncs, so that they stand beside them.
+    fn owner_lists(&self, model: &mut EntityModel) -> Result<()> {
+        let Some(lists) = self.config.owners.get(model.name.as_str()) else {
+            return Ok(());
+        };
+        for (name, spec) in &mut model.fields {
+            let by_name = lists.get(name);
+            if by_name.is_some() && self.table.policy.contains_key(name) {
+                let message = format!(
+                    "{name} has a list in [owners.{}], which goes across all syncs; drop this policy or take the field off the list",
+                    model.name
+                );
+                return Err(self.problem(&["policy", name], message));
+            }
+            let for_all = || lists.get("*").filter(|_| !self.table.policy.contains_key(name));
+            if let Some(list) = by_name.or_else(for_all).filter(|_| !spec.passenger) {
+                spec.owners = list
+                    .iter()
+                    .map(|system| SystemId::from(system.as_str()))
+                    .collect();
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 mod bus;
 mod entity;
+mod events;
 mod place;
 mod sync;
 mod tables;
@@ -18,6 +19,8 @@ use serde_json::Value as Json;
 
 pub(crate) use bus::BusKind;
 pub(crate) use entity::EntityTable;
+use events::EventKindTable;
+pub(crate) use events::EventsTable;
 pub(crate) use place::hint;
 pub(crate) use sync::{FieldChange, FieldTable, MatchTable, SyncTable, XrefChange};
 use tables::{HttpTable, KeyProviderKind, KeysTable, RunTable, TimingsTable};
@@ -44,6 +47,11 @@ pub struct Config {
     pub(crate) systems: BTreeMap<String, SystemConfig>,
     pub(crate) entities: BTreeMap<String, EntityTable>,
     pub(crate) syncs: BTreeMap<String, SyncTable>,
+    /// By entity and canonical field (`*`: all others): systems, the one that wins first.
+    pub(crate) owners: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    /// Who is told of events.
+    pub(crate) events: BTreeMap<String, EventsTable>,
+    event_kinds: BTreeMap<String, EventKindTable>,
     pub(crate) run: RunTable,
     pub(crate) http: Option<HttpTable>,
     bus: Option<bus::ServiceBusConfig>,
@@ -90,6 +98,16 @@ struct TenantFile {
     entities: BTreeMap<String, EntityTable>,
     /// The syncs by name: each keeps one entity in step between two systems.
     syncs: BTreeMap<String, SyncTable>,
+    /// Where several syncs keep one entity: by entity and canonical field (`"*"` stands for all others), the systems of these syncs, the one whose value
+    /// stands first. Needed where more than one system could win against the one that they share.
+    #[serde(default)]
+    owners: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    /// Who is told when something happens to a record, by name.
+    #[serde(default)]
+    events: BTreeMap<String, EventsTable>,
+    /// Events of your own, by name, beside those that the program knows or in place of them.
+    #[serde(default)]
+    event_kinds: BTreeMap<String, EventKindTable>,
     /// How the host works.
     #[serde(default)]
     run: RunTable,
@@ -151,6 +169,9 @@ impl Config {
             systems: BTreeMap::new(),
             entities: raw.entities,
             syncs: raw.syncs,
+            owners: raw.owners,
+            events: raw.events,
+            event_kinds: raw.event_kinds,
             run: raw.run,
             http: raw.http,
             bus: None,
@@ -177,6 +198,7 @@ impl Config {
         }
         config.check_entities()?;
         config.check_syncs()?;
+        config.check_events()?;
         config.check_run()?;
         Ok(config)
     }

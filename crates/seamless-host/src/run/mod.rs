@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::connect::Live;
 use crate::host::Host;
 use crate::socket;
-use fleet::Fleet;
+use fleet::{Absent, Fleet};
 use trouble::Patience;
 
 /// How long to run.
@@ -244,7 +244,13 @@ impl Host {
             phase: AtomicU8::new(Phase::Applying as u8),
             stop,
         });
-        Fleet::new(engine, self.books.clone(), shift).apply().await
+        let absent = BTreeMap::new();
+        let fleet = Fleet::new(engine, self.books.clone(), shift, absent, self.receivers.clone());
+        if fleet.apply().await? {
+            Ok(())
+        } else {
+            Err(fleet.first_trouble())
+        }
     }
 
     async fn snapshot(&self, shift: &Shift) -> Result<Snapshot> {
@@ -267,12 +273,16 @@ impl Host {
     }
 
     async fn work(&self, options: RunOptions, shift: &Arc<Shift>) -> Result<bool> {
-        let Some(live) = self.connect(shift).await? else {
+        let mut absent = Absent::new();
+        let Some(live) = self.connect(shift, &mut absent).await? else {
             return Ok(false);
         };
         let engine = self.engine(&live, options.accept_first_merge).await?;
         self.books.note_schemas(&live).await?;
+        self.books.note_descriptions(&live).await?;
         engine.release_stale_claims().await?;
+        engine.forget_births().await?;
+        engine.settle_in_watches().await?;
         self.books.retry_write_backs().await?;
         let changed = engine.settle_in().await?;
         if !changed.is_empty() {
@@ -284,7 +294,13 @@ impl Host {
         let mut reasons = Reason::MAY_BE_CURED.to_vec();
         reasons.extend(options.accept_first_merge.then_some(Reason::ParkedFirstMerge));
         engine.look_again(&reasons).await?;
-        let fleet = Fleet::new(engine, self.books.clone(), shift.clone());
+        let fleet = Fleet::new(
+            engine,
+            self.books.clone(),
+            shift.clone(),
+            absent,
+            self.receivers.clone(),
+        );
         match options.mode {
             RunMode::Once => fleet.once().await,
             RunMode::Forever => fleet.forever().await.map(|()| false),
@@ -293,7 +309,7 @@ impl Host {
 
     /// Reaches every system; `None` when stopped meanwhile. Lengths and options of the live systems are part of the mappings, so that
     /// nothing starts without them.
-    async fn connect(&self, shift: &Arc<Shift>) -> Result<Option<Live>> {
+    async fn connect(&self, shift: &Arc<Shift>, absent: &mut Absent) -> Result<Option<Live>> {
         shift.enter(Phase::Connecting);
         if !self.bus_is_ready(shift).await? {
             return Ok(None);
@@ -314,8 +330,25 @@ impl Host {
                     }
                     Err(error) => {
                         self.books.trouble(&worker, Some(&error));
-                        let wait = patience.try_on(&self.books, &worker, error)?;
-                        shift.rest(&*self.books.clock, wait).await;
+                        let known = match trouble::of_one_system(&error) {
+                            true => self.books.last_description(system).await?,
+                            false => None,
+                        };
+                        let error = match (patience.try_on(&self.books, &worker, error), &known) {
+                            // The workers are patient with it from here on.
+                            (Ok(_), Some(_)) if shift.mode == RunMode::Forever => None,
+                            (Ok(wait), _) => {
+                                shift.rest(&*self.books.clock, wait).await;
+                                continue;
+                            }
+                            (Err(error), Some(_)) => Some(error),
+                            (Err(error), None) => return Err(error),
+                        };
+                        tracing::warn!(%system, "does not answer; the others go on without it");
+                        self.books.trouble(&worker, None);
+                        absent.extend(error.map(|error| (system.clone(), error)));
+                        live.extend(known.unwrap_or_default());
+                        break;
                     }
                 }
             }

@@ -78,6 +78,14 @@ impl Patience {
     }
 }
 
+/// Whether the trouble is that of one system, so that syncs of others can go on.
+pub(crate) fn of_one_system(error: &Error) -> bool {
+    !matches!(
+        error.kind,
+        ErrorKind::Storage | ErrorKind::Crypto | ErrorKind::Refused | ErrorKind::Config | ErrorKind::Conflict
+    )
+}
+
 /// Three quarters of the wait, and up to a half more: workers that failed together do not come back together.
 fn with_jitter(wait: Duration) -> Duration {
     let mut byte = [0];

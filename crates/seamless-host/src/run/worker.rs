@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seamless_core::pipeline::{
-    Applier, Engine, PollStep, Poller, Reason, Resolver, Sweep, SweepStep, WriteBacker,
+    Applier, Engine, EventSender, Herald, PollStep, Poller, Reason, Resolver, Sweep, SweepStep, WriteBacker,
 };
-use seamless_core::{Result, Side, SyncId};
+use seamless_core::{Error, Result, Side, SyncId};
 use tokio::sync::watch;
 
-use super::Shift;
 use super::trouble::Patience;
+use super::{RunMode, Shift};
 use crate::books::Books;
 use crate::http::Desk;
 
@@ -20,8 +20,12 @@ pub(crate) enum Worker {
     Apply(Applier),
     Resolve(Resolver),
     WriteBack(WriteBacker, SyncId, Side),
-    /// Looks at the records that events name.
+    /// Looks at the records that webhooks name.
     Events(Arc<Desk>),
+    /// Publishes events.
+    Publish(EventSender),
+    /// Tells a subscriber of events.
+    Tell(Herald),
     /// Looks again at what was set aside, once in so long.
     LookAgain(Arc<Engine>, Duration),
     /// Reads every record of an entity, once in so long, for what stamps do not show.
@@ -47,6 +51,8 @@ impl Worker {
             Worker::Resolve(_) => "resolve lost calls".to_owned(),
             Worker::WriteBack(_, sync, side) => format!("write back {sync}/{}", side.letter()),
             Worker::Events(_) => "take events".to_owned(),
+            Worker::Publish(_) => "publish events".to_owned(),
+            Worker::Tell(herald) => format!("tell {} of events", herald.subscriber()),
             Worker::LookAgain(..) => "look again at what is set aside".to_owned(),
             Worker::Reconcile(sweep, _) => format!("reconcile {} {}", sweep.system(), sweep.entity()),
         }
@@ -72,7 +78,18 @@ impl Worker {
                 Ok(if step.done > 0 { Duration::ZERO } else { LOOK })
             }
             Worker::Events(desk) => Ok(if desk.clear().await? { Duration::ZERO } else { LOOK }),
+            Worker::Publish(sender) => Ok(if sender.step().await? > 0 {
+                Duration::ZERO
+            } else {
+                LOOK
+            }),
+            Worker::Tell(herald) => {
+                let step = herald.step(MESSAGE_WAIT).await?;
+                let idle = step.taken > 0 && step.deferred >= step.taken;
+                Ok(if idle { LOOK } else { Duration::ZERO })
+            }
             Worker::LookAgain(engine, interval) => {
+                engine.forget_births().await?;
                 engine.look_again(&Reason::MAY_BE_CURED).await?;
                 engine.look_for_lost_messages().await?;
                 for sync in engine.syncs.keys() {
@@ -84,6 +101,20 @@ impl Worker {
         }
     }
 
+    /// Tells of trouble that keeps a part of the work from being done, or that it is over. Returns whether there is some.
+    fn tell_trouble(&self, books: &Books, name: &str, told: bool) -> bool {
+        let Worker::Apply(applier) = self else {
+            return false;
+        };
+        let said = applier.trouble();
+        if let Some(said) = &said {
+            books.trouble(name, Some(&Error::unavailable(said.clone())));
+        } else if told {
+            books.trouble(name, None);
+        }
+        said.is_some()
+    }
+
     /// Works until `halt` or the host's stop, step by step; a step under way is finished. Ends with an error when there is no use in going on.
     pub(crate) async fn work(
         mut self,
@@ -92,7 +123,14 @@ impl Worker {
         mut halt: watch::Receiver<bool>,
     ) -> Result<()> {
         let name = self.name();
-        let mut patience = Patience::new(shift.mode, books.config.run.patience_secs);
+        // Among several systems one that does not answer is waited for, while the others work, and so is who is told of events; the fleet ends the run.
+        let mode = if books.has_several_pairs() || matches!(self, Worker::Tell(_)) {
+            RunMode::Forever
+        } else {
+            shift.mode
+        };
+        let mut patience = Patience::new(mode, books.config.run.patience_secs);
+        let mut told = false;
         if let Worker::LookAgain(_, interval) = &self {
             // The start of the host has looked already.
             shift.rest(&*books.clock, *interval).await;
@@ -103,6 +141,7 @@ impl Worker {
                     if patience.worked() {
                         books.trouble(&name, None);
                     }
+                    told = self.tell_trouble(&books, &name, told);
                     rest
                 }
                 Err(error) => {

@@ -1,5 +1,6 @@
 //! What people ask of the books: where everything stands, and why a record is as it is.
 
+mod dead;
 mod explain;
 mod plan;
 mod review;
@@ -11,6 +12,7 @@ use seamless_core::pipeline::{Link, Pair, Parked, Reason, RecordKey, Rows, pair_
 use seamless_core::{RecordId, Result, Side, SyncId, Table, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub use dead::DeadLetterView;
 pub use explain::{Decision, DecisionField, Explanation, FieldState};
 pub use plan::{PlanCost, PlanCounts, PlanField, PlanLine, PlanView};
 pub use review::{FieldOf, Look, ReviewView};

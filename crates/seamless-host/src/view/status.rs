@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
-use seamless_core::pipeline::{Cursor, Parked, Rows, StandingDrift, WriteBack, cursor_row, reconciled_at};
+use seamless_core::pipeline::{
+    Cursor, Parked, Rows, StandingDrift, WriteBack, cursor_row, event_subscription, reconciled_at,
+};
 use seamless_core::{Result, RowKey, Side, SystemId, Table, Usage};
 use serde::{Deserialize, Serialize};
 
@@ -182,6 +184,11 @@ impl Books {
                     reconciled: reconciled.map(|at| at.to_string()),
                 });
             }
+        }
+        for subscriber in self.config.events.keys() {
+            let subscription = event_subscription(subscriber);
+            let queue = self.queue_status(&subscription).await?;
+            status.queues.insert(subscription, queue);
         }
         if let Some(engine) = working {
             for (name, system) in &engine.systems {

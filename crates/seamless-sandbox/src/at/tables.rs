@@ -23,6 +23,9 @@ pub(crate) fn build(config: &Config) -> Vec<Table> {
         if let (Some(name), false) = (&config.udf, missing) {
             schema.xref = Some(schema.add_udf(name));
         }
+        for name in &config.more_udfs {
+            schema.add_udf(name);
+        }
     };
     let mut company = Schema::new("Company", "Companies", fields::COMPANIES);
     company.picks("companyType", picks::COMPANY_TYPE);

@@ -410,6 +410,7 @@ impl Run {
             })
             .collect();
         Some(Arc::new(Engine {
+            events: Default::default(),
             syncs: self.syncs(),
             systems,
             store: Arc::new(ChaosStore {

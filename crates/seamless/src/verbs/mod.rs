@@ -5,6 +5,7 @@ mod badge;
 mod bus;
 mod check;
 mod discover;
+mod dlq;
 mod explain;
 mod init;
 mod keys;
@@ -77,6 +78,7 @@ pub(crate) async fn run(cli: &Cli, output: &Output) -> anyhow::Result<Exit> {
         Verb::Review { records, word: None } => review::list(&config()?, *records, output).await,
         Verb::Review { word: Some(word), .. } => review::decide(&config()?, word, output).await,
         Verb::Bus(verb) => bus::bus(&config()?, verb, output).await,
+        Verb::Dlq(verb) => dlq::dlq(&config()?, verb, output).await,
         Verb::Links(verb) => links::links(config()?, verb, output).await,
         Verb::Keys(verb) => keys::keys(verb, output),
         Verb::New(verb) => new::new(verb, output),

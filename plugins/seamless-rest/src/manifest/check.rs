@@ -105,10 +105,11 @@ impl Check<'_> {
             self.rule(index, rule);
         }
         self.demand(
-            !manifest.entities.is_empty(),
+            !manifest.entities.is_empty() || !manifest.events.is_empty(),
             &["entities"],
-            "the manifest describes no entity",
+            "the manifest describes no entity, and no event",
         );
+        self.events(manifest);
         self.webhook();
     }
 

@@ -10,6 +10,7 @@ mod check_paths;
 mod check_reading;
 mod check_writing;
 mod entity;
+mod events;
 mod map;
 mod paging;
 mod problem;
@@ -27,6 +28,8 @@ use serde::Deserialize;
 
 pub use auth::*;
 pub use entity::*;
+pub(crate) use events::ANY_EVENT;
+pub use events::EventCall;
 pub use map::*;
 pub use paging::*;
 pub(crate) use problem::hint;
@@ -61,8 +64,12 @@ pub struct Manifest {
     /// How the system's events are recognised.
     #[serde(default)]
     pub webhook: Option<Webhook>,
-    /// Native entities by name.
+    /// Native entities by name. A system that is only told of events has none.
+    #[serde(default)]
     pub entities: BTreeMap<String, Entity>,
+    /// How the system is told of events, by their names; `*` stands for all others.
+    #[serde(default)]
+    pub events: BTreeMap<String, EventCall>,
 }
 
 impl Manifest {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::item::{End, Item, load_links, load_sources, load_state};
-use super::{Applier, ApplyStep, STEP_GOAL, find, finish, named, plan, write};
+use super::{Applier, ApplyStep, STEP_GOAL, absent, find, finish, named, plan, write};
 use crate::contract::{Change, DeadLetterReason, Delivery, RowKey, Scan, Settlement, Table};
 use crate::envelope::Address;
 use crate::error::{Error, ErrorKind, Result};
@@ -51,11 +51,19 @@ impl Applier {
         if self.engine.mistakes.has(Mistake::SettleBeforeCommit) {
             self.settle_early(&mut items).await?;
         }
-        let worked = self.work(&mut items).await;
-        let deferred = self.end(&mut items, worked.is_err()).await?;
-        worked?;
+        let mut deferred = 0;
+        let mut failure = None;
+        for (source, mut items) in absent::by_source(items) {
+            if self.is_absent(&source) {
+                deferred += self.end(&mut items, true).await?;
+                continue;
+            }
+            let worked = self.work(&mut items).await;
+            deferred += self.end(&mut items, worked.is_err()).await?;
+            failure = failure.or(self.note_source(&source, worked));
+        }
         taken = taken.max(deferred);
-        Ok(ApplyStep { taken, deferred })
+        failure.map_or(Ok(ApplyStep { taken, deferred }), Err)
     }
 
     /// The phases. An error leaves the items it concerns open; [`Applier::end`] puts them back.

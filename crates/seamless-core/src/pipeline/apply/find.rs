@@ -145,6 +145,11 @@ async fn look_up(
     let found_twins = find_all(own_target.as_ref(), &own.mapping.entity, &twins).await?;
     let named: Vec<RecordId> = named.into_iter().collect();
     let named = engine.fetch(sync, side.other(), &named).await?;
+    let sources: Vec<&Observed> = indexes
+        .iter()
+        .filter_map(|index| items[*index].source.as_ref())
+        .collect();
+    let births = engine.births(sync, side, &sources).await?;
     let observe =
         |side: Side, at: &Option<usize>, found: &[Vec<crate::record::NativeRecord>]| -> Vec<Observed> {
             let records = at.and_then(|at| found.get(at));
@@ -155,10 +160,10 @@ async fn look_up(
                 .collect()
         };
     let mut all = Vec::with_capacity(indexes.len());
-    let mut plans = plans.into_iter().zip(twin_plans);
+    let mut plans = plans.into_iter().zip(twin_plans).enumerate();
     for index in indexes {
         let item = &items[*index];
-        let (Some(source), Some(((by_xref, by_rule), by_twin))) = (
+        let (Some(source), Some((place, ((by_xref, by_rule), by_twin)))) = (
             &item.source,
             if item.source.is_some() { plans.next() } else { None },
         ) else {
@@ -168,10 +173,16 @@ async fn look_up(
         let mut naming_us = observe(side.other(), &by_xref, &found);
         naming_us.retain(|record| record.xref.as_deref() == Some(item.key.id.as_str()));
         let mut per_rule = Vec::new();
-        for ((rule, at), twin_at) in rules.iter().zip(by_rule).zip(by_twin) {
+        for (number, ((rule, at), twin_at)) in rules.iter().zip(by_rule).zip(by_twin).enumerate() {
             let key = matching::key_of(rule, source);
             let same = |record: &Observed| key.is_some() && matching::key_of(rule, record) == key;
             let mut records = observe(side.other(), &at, &found);
+            // The search may not show them yet.
+            for (_, born) in births.iter().filter(|(at, _)| *at == (place, number)) {
+                if records.iter().all(|record| record.id != born.id) {
+                    records.push(born.clone());
+                }
+            }
             records.retain(same);
             let mut twins = observe(side, &twin_at, &found_twins);
             twins.retain(|record| same(record) && record.id != item.key.id);

@@ -7,6 +7,7 @@ use super::item::{End, Item};
 use crate::contract::{Expect, MessageId, Op, RowKey, Scan, Side, Table};
 use crate::error::{ErrorKind, Result};
 use crate::mapping::{FieldKind, Observed};
+use crate::pipeline::events::OwnWrite;
 use crate::pipeline::ledger::{Entry, Reason};
 use crate::pipeline::merge::{Base, FieldWrite, Half, Why};
 use crate::pipeline::mistakes::Mistake;
@@ -63,6 +64,10 @@ struct Outcome {
     write_backs: Vec<(RecordKey, RecordId)>,
     first_merge: u64,
     entries: Vec<Entry>,
+    /// What was written into a watched record.
+    own_write: Option<OwnWrite>,
+    /// The record was created, and looked like this.
+    born: Option<Observed>,
 }
 
 /// Commits the items that end without a write.
@@ -168,6 +173,8 @@ fn outcome_of(engine: &Engine, item: &mut Item, parked: Option<Parked>, entries:
         write_backs: Vec::new(),
         first_merge: 0,
         entries,
+        own_write: None,
+        born: None,
     };
     let (Some(source), Some(target), None) = (&item.source, &item.target, &outcome.parked) else {
         return outcome;
@@ -181,6 +188,8 @@ fn outcome_of(engine: &Engine, item: &mut Item, parked: Option<Parked>, entries:
     };
     pair.mapping = versions(&item.sync);
     pair.decided[s] = Some(item.content(engine, source));
+    pair.origins
+        .retain(|field, _| item.pair.base.get(field) == item.merge.base.get(field));
     // What the target was decided on stands only as long as its halves do.
     let stands = engine.mistakes.has(Mistake::DecisionOutlivesHalf);
     if halves_changed(&item.pair, &pair, t) && !stands {
@@ -242,9 +251,14 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
     } = landing;
     let (s, t) = (key.side.index(), key.side.other().index());
     let settled = landing.pair.base.clone();
+    let mut origins = landing.pair.origins;
+    origins.retain(|field, _| landing.pair.base.get(field) == planned.get(field));
+    let given = |(field, write): (&String, &FieldWrite)| Some((field.clone(), write.origin.clone()?));
+    origins.extend(writes.iter().filter_map(given));
     let mut pair = Pair {
         base: planned,
         blocked: landing.blocked,
+        origins,
         ..landing.pair
     };
     pair.mapping = landing.mapping;
@@ -330,6 +344,9 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
     let seen_target = readback.as_ref().and_then(|record| record.stamp).or(target_stamp);
     see(engine, &mut pair, s, source_stamp, t, seen_target);
     let target_key = RecordKey::new(&sync.id, key.side.other(), &target);
+    let created = target_stamp.is_none() && writes.values().any(|write| write.why == Why::Created);
+    let there = key.side.other();
+    let own_write = OwnWrite::of(engine, &sync, there, &target, &writes, readback.as_ref(), created);
     let mut write_backs = Vec::new();
     if let Some((reason, _)) = &new_link {
         engine.counters.linked.add(1);
@@ -357,6 +374,8 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
         write_backs,
         first_merge: landing.first_merge,
         entries,
+        own_write,
+        born: readback.filter(|_| created),
         sync,
         key,
     }
@@ -484,6 +503,7 @@ impl Context {
         for outcome in outcomes {
             keys.push(outcome.key.row(Table::Track));
             keys.extend(outcome.parents().map(|parent| parent.row(Table::Link)));
+            keys.extend(outcome.own_write.iter().map(|write| write.row.clone()));
             if outcome.linked
                 && let Some((target, _, _)) = &outcome.pair
             {
@@ -696,6 +716,12 @@ impl Outcome {
         }
         if let Some(record) = &self.hint_target {
             ops.push(self.hint(engine, record)?);
+        }
+        if let Some(record) = &self.born {
+            ops.extend(engine.note_birth(&self.sync, self.key.side.other(), record)?);
+        }
+        if let Some(write) = &self.own_write {
+            ops.extend(write.op(engine, context.row(&write.row))?);
         }
         for record in &self.pulls {
             ops.extend(engine.take_in(record)?);

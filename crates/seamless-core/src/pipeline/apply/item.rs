@@ -161,15 +161,16 @@ impl Item {
         let Some(source) = &self.source else {
             return BTreeSet::new();
         };
-        let rules = &self.sync.model.match_rules;
-        rules
+        // Those of the syncs beside this one, too: they may bring the same record to the same system.
+        engine
+            .rules_around(&self.sync)
             .iter()
-            .filter_map(|rule| {
+            .filter_map(|(signature, rule)| {
                 let key = matching::key_of(rule, source)?;
                 Some(
                     engine
                         .hasher
-                        .match_claim(&self.sync.model.name, &rule.name, &key.join("\u{1f}")),
+                        .match_claim(&self.sync.model.name, signature, &key.join("\u{1f}")),
                 )
             })
             .collect()

@@ -4,6 +4,7 @@
 //! [`batch`] (receive, open, join), claim and re-read ([`item`]), match ([`find`]), references and merge ([`plan`]), the [`gate`] of rehearsals and plans,
 //! intent, write and read-back ([`write`]), and one commit a record ([`finish`]).
 
+mod absent;
 mod batch;
 mod find;
 mod finish;
@@ -42,6 +43,8 @@ pub struct Applier {
     deferrals: Mutex<BTreeMap<RecordKey, (u32, Duration)>>,
     /// Batch size, adapted to how fast the target writes.
     batch: Mutex<usize>,
+    /// Systems whose records are left alone for a while.
+    absent: absent::Absent,
     /// Looks at every record before anything is done with it.
     gate: Option<Arc<dyn Gate>>,
 }
@@ -70,6 +73,7 @@ impl Applier {
             claimant: Claimant::new(engine),
             deferrals: Mutex::new(BTreeMap::new()),
             batch: Mutex::new(32),
+            absent: absent::Absent::default(),
             gate: None,
         })
     }

@@ -11,6 +11,7 @@ use crate::pipeline::Engine;
 use crate::pipeline::ledger::Reason;
 use crate::pipeline::merge::{MergeInput, Resolved, Why, merge};
 use crate::pipeline::mistakes::Mistake;
+use crate::pipeline::origin::{self, Origins};
 use crate::pipeline::spec::{FIRST_MERGE_OVERWRITES_MAX, SyncSpec};
 use crate::pipeline::state::{Link, Parked, RecordKey, Rows};
 use crate::record::{RecordId, SyncId};
@@ -24,9 +25,15 @@ pub(super) async fn plan(applier: &Applier, items: &mut [Item]) -> Result<()> {
         engine.follow_mapping(item).await?;
     }
     let parents = load_parents(engine, items).await?;
+    let mut origins = origin::origins(engine, items).await?;
     let mut overwrites: BTreeMap<SyncId, u64> = BTreeMap::new();
-    for item in items.iter_mut().filter(|item| item.open()) {
-        merge_item(engine, item, &parents);
+    for (index, item) in items.iter_mut().enumerate().filter(|(_, item)| item.open()) {
+        merge_item(
+            engine,
+            item,
+            &parents,
+            &origins.remove(&index).unwrap_or_default(),
+        );
         hold_first_merge(engine, item, &mut overwrites).await?;
     }
     Ok(())
@@ -140,7 +147,7 @@ fn references<'a>(
     })
 }
 
-fn merge_item(engine: &Engine, item: &mut Item, parents: &Parents) {
+fn merge_item(engine: &Engine, item: &mut Item, parents: &Parents, origins: &Origins) {
     let Some(source) = item.source.clone() else { return };
     let last_seen = &item.pair.decided[item.side().index()];
     if engine.mistakes.has(Mistake::SameByLastSeen)
@@ -190,6 +197,7 @@ fn merge_item(engine: &Engine, item: &mut Item, parents: &Parents) {
         seen: item.pair.seen,
         held: &item.pair.blocked,
         answers: &item.pair.answers,
+        origins,
         newest_guard: engine.timings.newest_guard,
         today: Date::of(engine.clock.now()).unwrap_or_default(),
         mistakes: engine.mistakes,
@@ -266,6 +274,7 @@ fn write_everything(item: &Item, source: &Observed, plan: &mut crate::pipeline::
                 before: target.observed.fields.get(name).cloned().unwrap_or(Value::Null),
                 why: Why::SourceChanged,
                 loss: projection.lossy,
+                origin: None,
             };
             plan.writes.insert(name.clone(), write);
         }

@@ -86,6 +86,8 @@ impl Rehearsal {
                 .collect(),
             store: Arc::new(Overlay::new(engine.store.clone())),
             bus: Arc::new(MemoryBus::new(engine.clock.clone())),
+            // On paper nothing happens.
+            events: Default::default(),
             ..engine.accepting()
         };
         Rehearsal {

@@ -1,0 +1,266 @@
+//! Watching: records as they are read, and what we write into them ourselves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{EventRule, Happened, Turn, Watched, derive, outbox_row, turn_row, watched_row};
+use crate::contract::{Event, Expect, Op, Row, RowKey, Side, Table};
+use crate::error::Result;
+use crate::mapping::Observed;
+use crate::pipeline::engine::Engine;
+use crate::pipeline::merge::FieldWrite;
+use crate::pipeline::spec::SyncSpec;
+use crate::pipeline::state::{RecordKey, Rows, expect_of};
+use crate::record::{EntityName, NativeRecord, RecordId, Stamp, SystemId};
+use crate::value::Fields;
+
+/// An entity of a system that somebody wants to hear of.
+pub(crate) struct Watch {
+    /// The sync whose mapping reads it.
+    pub(crate) sync: Arc<SyncSpec>,
+    /// The side of that sync.
+    pub(crate) side: Side,
+    rules: Vec<EventRule>,
+}
+
+/// A record of a page, with what was known of it.
+struct Look {
+    row: RowKey,
+    expect: Expect,
+    known: Option<Watched>,
+    observed: Observed,
+}
+
+/// What is watched, by system and native entity. Where several syncs keep an entity, the first one's mapping reads it.
+pub(crate) fn watches(engine: &Engine) -> BTreeMap<(SystemId, String), Vec<Watch>> {
+    let mut watches: BTreeMap<(SystemId, String), Vec<Watch>> = BTreeMap::new();
+    for sync in engine.syncs.values() {
+        for side in Side::BOTH {
+            let spec = sync.side(side);
+            let rules = engine.events.rules(&spec.system, &sync.model.name);
+            let key = (spec.system.clone(), spec.mapping.entity.clone());
+            let of_entity = watches.entry(key).or_default();
+            if !rules.is_empty()
+                && !of_entity
+                    .iter()
+                    .any(|watch| watch.sync.model.name == sync.model.name)
+            {
+                of_entity.push(Watch {
+                    sync: sync.clone(),
+                    side,
+                    rules: rules.into_iter().cloned().collect(),
+                });
+            }
+        }
+    }
+    watches.retain(|_, watches| !watches.is_empty());
+    watches
+}
+
+impl Watch {
+    /// The operations that keep what was seen in a page, and put out what has happened. `mark`: the store's version before the page was asked for; what has
+    /// been written since may be newer than the page.
+    pub(crate) async fn see(&self, engine: &Engine, records: &[NativeRecord], mark: u64) -> Result<Vec<Op>> {
+        let spec = self.sync.side(self.side);
+        let mut looks: BTreeMap<RecordId, Look> = BTreeMap::new();
+        for record in records {
+            let look = Look {
+                row: watched_row(&spec.system, &self.sync.model.name, &record.id),
+                expect: Expect::Absent,
+                known: None,
+                observed: spec.mapping.observe(record),
+            };
+            looks.insert(record.id.clone(), look);
+        }
+        let keys: Vec<RowKey> = looks.values().map(|look| look.row.clone()).collect();
+        let mut stale = Vec::new();
+        for ((id, look), row) in looks.iter_mut().zip(engine.store.get(&keys).await?) {
+            look.expect = expect_of(row.as_ref());
+            let Some(row) = row else { continue };
+            let known: Watched = engine.sealed_row(&look.row, &row)?;
+            if is_older(&look.observed, &known, row.version > mark) {
+                stale.push(id.clone());
+            }
+            look.known = Some(known);
+        }
+        looks.retain(|id, _| !stale.contains(id));
+        let mut ops = Vec::new();
+        for look in looks.into_values() {
+            self.keep(engine, look, &mut ops).await?;
+        }
+        Ok(ops)
+    }
+
+    async fn keep(&self, engine: &Engine, look: Look, ops: &mut Vec<Op>) -> Result<()> {
+        let mapping = self.sync.side(self.side).mapping_version();
+        let mut now = Watched {
+            mapping,
+            stamp: look.observed.stamp,
+            values: self.watched_values(&look.observed.fields),
+            sequence: look.known.as_ref().map_or(0, |known| known.sequence),
+        };
+        if let Some(known) = look.known.as_ref().filter(|known| known.mapping == mapping) {
+            // What cannot be read now is as it was.
+            for (field, value) in &known.values {
+                now.values.entry(field.clone()).or_insert_with(|| value.clone());
+            }
+            if now.values == known.values {
+                return Ok(());
+            }
+            let happened = derive(&self.rules, &known.values, &now.values);
+            if !happened.is_empty() && self.takes_part(engine, &look.observed).await? {
+                self.put_out(engine, &look, happened, &mut now, ops)?;
+            }
+        }
+        ops.push(engine.typed().put_sealed(look.row, look.expect, &now)?);
+        Ok(())
+    }
+
+    /// The fields that are looked at.
+    pub(super) fn fields(&self) -> BTreeSet<String> {
+        self.rules.iter().map(|rule| rule.field.clone()).collect()
+    }
+
+    fn watched_values(&self, fields: &Fields) -> Fields {
+        let watched = |field: &String| self.rules.iter().any(|rule| rule.field == *field);
+        fields
+            .iter()
+            .filter(|(field, _)| watched(field))
+            .map(|(field, value)| (field.clone(), value.clone()))
+            .collect()
+    }
+
+    /// Within the scope of the sync, or linked: then it stays in step, and is told of, whatever it holds.
+    async fn takes_part(&self, engine: &Engine, observed: &Observed) -> Result<bool> {
+        if self.sync.scope[self.side.index()]
+            .iter()
+            .all(|rule| rule.holds(observed))
+        {
+            return Ok(true);
+        }
+        let link = RecordKey::new(&self.sync.id, self.side, &observed.id).row(Table::Link);
+        Ok(engine.store.get(&[link]).await?.remove(0).is_some())
+    }
+
+    fn put_out(
+        &self,
+        engine: &Engine,
+        look: &Look,
+        happened: Vec<Happened<'_>>,
+        now: &mut Watched,
+        ops: &mut Vec<Op>,
+    ) -> Result<()> {
+        let system = &self.sync.side(self.side).system;
+        let version = match look.expect {
+            Expect::Version(version) => version,
+            Expect::Absent | Expect::Any => 0,
+        };
+        for Happened { rule, before, after } in happened {
+            now.sequence += 1;
+            let event = Event {
+                id: engine
+                    .hasher
+                    .event(system, &rule.entity, &look.observed.id, &rule.name, version),
+                name: rule.name.clone(),
+                system: system.clone(),
+                entity: rule.entity.clone(),
+                record: look.observed.id.clone(),
+                sequence: now.sequence,
+                field: rule.field.clone(),
+                before,
+                after,
+                stamp: look.observed.stamp,
+                fields: look.observed.fields.clone(),
+                sync: self.sync.id.clone(),
+                side: self.side,
+            };
+            let takers = engine.events.subscribers.iter();
+            for taker in takers.filter(|taker| taker.takes(system, &rule.name)) {
+                ops.push(
+                    engine
+                        .typed()
+                        .put_sealed(outbox_row(&taker.name, &event), Expect::Any, &event)?,
+                );
+                ops.push(Rows::put_plain(
+                    turn_row(&taker.name, &event),
+                    Expect::Any,
+                    &Turn::Open,
+                )?);
+            }
+            engine.counters.events.add(1);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a page shows a record as it was before what is known of it: by its own stamps, else by when the row was written.
+fn is_older(observed: &Observed, known: &Watched, written_since: bool) -> bool {
+    match (observed.stamp, known.stamp) {
+        (Some(now), Some(then)) if now != then => now < then,
+        _ => written_since,
+    }
+}
+
+/// A write of ours into a watched record.
+pub(crate) struct OwnWrite {
+    pub(crate) row: RowKey,
+    mapping: u64,
+    stamp: Option<Stamp>,
+    values: Fields,
+    created: bool,
+}
+
+impl OwnWrite {
+    /// What a landed write means for what is watched, if anything.
+    pub(crate) fn of(
+        engine: &Engine,
+        sync: &SyncSpec,
+        side: Side,
+        target: &RecordId,
+        writes: &BTreeMap<String, FieldWrite>,
+        readback: Option<&Observed>,
+        created: bool,
+    ) -> Option<OwnWrite> {
+        let (system, entity): (&SystemId, &EntityName) = (&sync.side(side).system, &sync.model.name);
+        let rules = engine.events.rules(system, entity);
+        let mut values = Fields::new();
+        for rule in rules {
+            let written = writes.get(&rule.field).map(|write| write.predicted.clone());
+            // Of a new record everything is ours.
+            let whole = || readback?.fields.get(&rule.field).filter(|_| created).cloned();
+            if let Some(value) = written.or_else(whole) {
+                values.insert(rule.field.clone(), value);
+            }
+        }
+        (!values.is_empty()).then(|| OwnWrite {
+            row: watched_row(system, entity, target),
+            mapping: sync.side(side).mapping_version(),
+            stamp: readback.and_then(|record| record.stamp),
+            values,
+            created,
+        })
+    }
+
+    /// The operation that notes it, given what is known. A record that was never looked at needs none.
+    pub(crate) fn op(&self, engine: &Engine, known: Option<&Row>) -> Result<Option<Op>> {
+        let mut watched: Watched = match known {
+            Some(row) => engine.sealed_row(&self.row, row)?,
+            None if self.created => Watched {
+                mapping: self.mapping,
+                ..Watched::default()
+            },
+            None => return Ok(None),
+        };
+        if watched.mapping == self.mapping {
+            watched.values.extend(self.values.clone());
+        } else {
+            // Another sync's words: the next look starts anew.
+            watched.mapping = 0;
+        }
+        watched.stamp = watched.stamp.max(self.stamp);
+        engine
+            .typed()
+            .put_sealed(self.row.clone(), expect_of(known), &watched)
+            .map(Some)
+    }
+}
