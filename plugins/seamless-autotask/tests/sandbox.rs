@@ -526,3 +526,172 @@ async fn the_tenants_fields_are_described() {
             .any(|option| option.value == Value::Int(1) && option.active)
     );
 }
+
+impl Bench {
+    async fn surveyed(&self, entity: &str, limit: usize) -> seamless_core::Result<Vec<String>> {
+        let mut request = ListRequest {
+            entity: entity.to_owned(),
+            since: None,
+            after: None,
+            limit,
+        };
+        let mut ids = Vec::new();
+        loop {
+            let page = self.source.survey(&request).await?;
+            ids.extend(page.records.into_iter().map(|record| record.id.0));
+            if page.next.is_none() {
+                return Ok(ids);
+            }
+            request.after = page.next;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_survey_sees_every_record_in_the_middle_of_a_poll_and_does_not_disturb_it() {
+    let config = Config {
+        opportunities: 40,
+        ..config()
+    };
+    let bench = bench(config, json!({})).await;
+    for entity in ["Companies", "Opportunities"] {
+        let whole = bench.all(entity, None, 500).await;
+        assert_eq!(bench.surveyed(entity, 7).await.unwrap(), whole, "{entity}");
+    }
+    // The second sweep leaves closed opportunities out; the survey between its pages does not.
+    let every = bench.surveyed("Opportunities", 500).await.unwrap();
+    let mut request = ListRequest {
+        entity: "Opportunities".into(),
+        since: None,
+        after: None,
+        limit: 4,
+    };
+    let mut open = Vec::new();
+    loop {
+        let page = bench.source.list(&request).await.unwrap();
+        open.extend(page.records.into_iter().map(|record| record.id.0));
+        assert_eq!(bench.surveyed("Opportunities", 500).await.unwrap(), every);
+        if page.next.is_none() {
+            break;
+        }
+        request.after = page.next;
+    }
+    assert!(
+        open.len() < every.len() && !open.is_empty(),
+        "{} of {}",
+        open.len(),
+        every.len()
+    );
+}
+
+#[tokio::test]
+async fn a_survey_is_the_first_to_wait_when_calls_run_short() {
+    let bench = bench(config(), json!({ "hourly_requests": 100 })).await;
+    let id = RecordId(bench.all("Companies", None, 1_000).await.remove(0));
+    while bench.source.usage().unwrap().used < 50 {
+        bench
+            .source
+            .fetch("Companies", std::slice::from_ref(&id))
+            .await
+            .unwrap();
+    }
+    let refused = bench.surveyed("Companies", 500).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::RateLimited, "{refused:?}");
+    let before = bench.sandbox.stats()["autotask"]["calls"].clone();
+    bench.surveyed("Companies", 500).await.unwrap_err();
+    assert_eq!(
+        bench.sandbox.stats()["autotask"]["calls"],
+        before,
+        "nothing is sent"
+    );
+    let found = bench.source.fetch("Companies", &[id]).await.unwrap();
+    assert_eq!(found.len(), 1, "others go on");
+}
+
+#[tokio::test]
+async fn a_new_primary_contact_takes_the_place_of_the_old_one_and_a_poll_shows_both() {
+    let bench = bench(config(), json!({})).await;
+    let company = bench.create_company("One", "crm-1").await.unwrap();
+    let person = |name: &str| -> Fields {
+        [
+            ("companyID", Value::from(company.as_str())),
+            ("firstName", Value::from(name)),
+            ("lastName", Value::from("Doe")),
+            ("primaryContact", Value::Bool(true)),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    };
+    let create = |name: &str| bench.write("Contacts", WriteAction::Create { fields: person(name) });
+    let first = create("Jane").await.unwrap();
+    let before = contact(&bench.target, &first).await;
+    assert_eq!(before.fields["primaryContact"], Value::Bool(true));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let second = create("Joan").await.unwrap();
+    let old = contact(&bench.target, &first).await;
+    let new = contact(&bench.target, &second).await;
+    assert_eq!(
+        old.fields["primaryContact"],
+        Value::Bool(false),
+        "there is one only"
+    );
+    assert_eq!(new.fields["primaryContact"], Value::Bool(true));
+    assert!(
+        old.stamp > before.stamp,
+        "what the system did is a change like any other"
+    );
+    let changed = bench.all("Contacts", old.stamp, 500).await;
+    assert!(
+        changed.contains(&first.0) && changed.contains(&second.0),
+        "{changed:?}"
+    );
+}
+
+async fn contact(target: &Arc<dyn Target>, id: &RecordId) -> seamless_core::NativeRecord {
+    let found = target.fetch("Contacts", std::slice::from_ref(id)).await;
+    found.unwrap().remove(0)
+}
+
+#[tokio::test]
+async fn a_category_fills_what_nobody_sent_and_an_inactive_one_is_refused() {
+    let bench = bench(config(), json!({})).await;
+    let company = bench.create_company("One", "crm-1").await.unwrap();
+    let ticket = |category: Option<i64>| -> Fields {
+        let mut fields: Fields = [
+            ("companyID", Value::from(company.as_str())),
+            ("title", Value::from("Printer")),
+            ("status", Value::Int(1)),
+            ("priority", Value::Int(2)),
+            ("queueID", Value::Int(29_682_833)),
+            ("dueDateTime", Value::from("2030-01-01T00:00:00Z")),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        fields.extend(category.map(|category| ("ticketCategory".to_owned(), Value::Int(category))));
+        fields
+    };
+    let made = bench
+        .write("Tickets", WriteAction::Create { fields: ticket(None) })
+        .await
+        .unwrap();
+    let read = bench.target.fetch("Tickets", &[made]).await.unwrap().remove(0);
+    assert_eq!(
+        read.fields["ticketCategory"],
+        Value::Int(3),
+        "the default category"
+    );
+    let refused = bench
+        .write(
+            "Tickets",
+            WriteAction::Create {
+                fields: ticket(Some(9)),
+            },
+        )
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (refused.kind, refused.effect, refused.field.as_deref()),
+        (ErrorKind::Invalid, Effect::NotApplied, Some("ticketCategory")),
+        "{refused:?}"
+    );
+}

@@ -279,8 +279,8 @@ mod tests {
 
     #[test]
     fn the_escaped_form_is_that_of_the_vendor() {
-        let body = r#"{"Name":"Größe & \"Söhne\" <'+`> 😀","Path":"a\\b\n","Id":7}"#;
-        let expected = r#"{"Name":"Gr\u00F6\u00DFe \u0026 \u0022S\u00F6hne\u0022 \u003C\u0027\u002B\u0060\u003E \uD83D\uDE00","Path":"a\\b\n","Id":7}"#;
+        let body = r#"{"Id":7,"Name":"Größe & \"Söhne\" <'+`> 😀","Path":"a\\b\n"}"#;
+        let expected = r#"{"Id":7,"Name":"Gr\u00F6\u00DFe \u0026 \u0022S\u00F6hne\u0022 \u003C\u0027\u002B\u0060\u003E \uD83D\uDE00","Path":"a\\b\n"}"#;
         assert_eq!(escaped(body), expected);
     }
 }
