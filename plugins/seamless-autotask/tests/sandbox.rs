@@ -586,9 +586,9 @@ async fn a_survey_sees_every_record_in_the_middle_of_a_poll_and_does_not_disturb
 
 #[tokio::test]
 async fn a_survey_is_the_first_to_wait_when_calls_run_short() {
-    let bench = bench(config(), json!({ "hourly_requests": 20 })).await;
+    let bench = bench(config(), json!({ "hourly_requests": 100 })).await;
     let id = RecordId(bench.all("Companies", None, 1_000).await.remove(0));
-    while bench.source.usage().unwrap().used < 10 {
+    while bench.source.usage().unwrap().used < 50 {
         bench
             .source
             .fetch("Companies", std::slice::from_ref(&id))
@@ -624,12 +624,12 @@ async fn a_new_primary_contact_takes_the_place_of_the_old_one_and_a_poll_shows_b
     };
     let create = |name: &str| bench.write("Contacts", WriteAction::Create { fields: person(name) });
     let first = create("Jane").await.unwrap();
-    let read = |id: RecordId| async move { bench_fetch(&bench.target, id).await };
-    let before = read(first.clone()).await;
+    let before = contact(&bench.target, &first).await;
     assert_eq!(before.fields["primaryContact"], Value::Bool(true));
     tokio::time::sleep(Duration::from_millis(20)).await;
     let second = create("Joan").await.unwrap();
-    let (old, new) = (read(first.clone()).await, read(second.clone()).await);
+    let old = contact(&bench.target, &first).await;
+    let new = contact(&bench.target, &second).await;
     assert_eq!(
         old.fields["primaryContact"],
         Value::Bool(false),
@@ -647,8 +647,9 @@ async fn a_new_primary_contact_takes_the_place_of_the_old_one_and_a_poll_shows_b
     );
 }
 
-async fn bench_fetch(target: &Arc<dyn Target>, id: RecordId) -> seamless_core::NativeRecord {
-    target.fetch("Contacts", &[id]).await.unwrap().remove(0)
+async fn contact(target: &Arc<dyn Target>, id: &RecordId) -> seamless_core::NativeRecord {
+    let found = target.fetch("Contacts", std::slice::from_ref(id)).await;
+    found.unwrap().remove(0)
 }
 
 #[tokio::test]
@@ -660,7 +661,7 @@ async fn a_category_fills_what_nobody_sent_and_an_inactive_one_is_refused() {
             ("companyID", Value::from(company.as_str())),
             ("title", Value::from("Printer")),
             ("status", Value::Int(1)),
-            ("priority", Value::Int(1)),
+            ("priority", Value::Int(2)),
             ("queueID", Value::Int(29_682_833)),
             ("dueDateTime", Value::from("2030-01-01T00:00:00Z")),
         ]

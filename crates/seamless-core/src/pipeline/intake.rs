@@ -145,7 +145,12 @@ impl Poller {
             .map(|row| Rows::plain(&row_key, row))
             .transpose()?
             .unwrap_or_default();
-        let mut resume = cursor.resume.clone().unwrap_or_else(|| self.begin(&cursor));
+        // Somebody else's glance that was cut short is no poll.
+        let resume = cursor
+            .resume
+            .clone()
+            .filter(|resume| self.glances || !resume.glance);
+        let mut resume = resume.unwrap_or_else(|| self.begin(&cursor));
         if engine.mistakes.has(Mistake::ResumeWithoutPollStart) {
             resume.start = None;
         }
