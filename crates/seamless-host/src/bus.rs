@@ -17,7 +17,7 @@ pub(crate) fn open(
 ) -> Result<Option<Arc<dyn Bus>>> {
     Ok(match config.service_bus()? {
         None => None,
-        Some((BusKind::ServiceBus, settings)) => Some(Arc::new(ServiceBus::new(settings, clock, store))),
+        Some((BusKind::ServiceBus, settings)) => Some(Arc::new(ServiceBus::new(settings, clock, store)?)),
         #[cfg(feature = "service-bus-https")]
         Some((BusKind::ServiceBusHttps, settings)) => {
             let bus = seamless_servicebus::ServiceBusHttps::new(settings, clock, store)?;
