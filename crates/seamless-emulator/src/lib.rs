@@ -7,7 +7,7 @@ mod faults;
 mod http;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -86,7 +86,10 @@ impl Emulator {
             key: options.access.key.chars().rev().collect(),
             manage: false,
         };
-        let keys = Arc::new(Keys(vec![options.access, limited]));
+        let keys = Arc::new(Keys {
+            access: vec![options.access, limited],
+            foreign: Mutex::default(),
+        });
         let desk = Desk {
             broker: broker.clone(),
             keys: keys.clone(),
@@ -138,13 +141,19 @@ impl Emulator {
     }
 
     fn string_for(&self, address: SocketAddr, key: usize) -> String {
-        let access = &self.keys.0[key];
+        let access = &self.keys.access[key];
         format!(
             "Endpoint=sb://localhost:{};SharedAccessKeyName={};SharedAccessKey={};UseDevelopmentEmulator=true",
             address.port(),
             access.key_name,
             access.key
         )
+    }
+
+    /// Takes a token of an identity provider from now on, over AMQP. What it says is not looked at.
+    pub fn accept_token(&self, token: &str) {
+        let mut foreign = self.keys.foreign.lock().unwrap_or_else(PoisonError::into_inner);
+        foreign.insert(token.to_owned());
     }
 
     /// Makes a queue, or makes it anew.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use seamless_core::memory::MemoryStore;
+use seamless_core::pipeline::event_subscription;
 use seamless_core::{Bus, Clock, Error, Result, StateStore};
 use seamless_servicebus::{Blueprint, BusPlan, Provisioner, ServiceBus};
 
@@ -17,7 +18,7 @@ pub(crate) fn open(
 ) -> Result<Option<Arc<dyn Bus>>> {
     Ok(match config.service_bus()? {
         None => None,
-        Some((BusKind::ServiceBus, settings)) => Some(Arc::new(ServiceBus::new(settings, clock, store))),
+        Some((BusKind::ServiceBus, settings)) => Some(Arc::new(ServiceBus::new(settings, clock, store)?)),
         #[cfg(feature = "service-bus-https")]
         Some((BusKind::ServiceBusHttps, settings)) => {
             let bus = seamless_servicebus::ServiceBusHttps::new(settings, clock, store)?;
@@ -42,9 +43,10 @@ pub(crate) async fn verify(config: &Config) -> Option<Result<()>> {
     }
 }
 
-/// A subscription for each system, of its name.
+/// A subscription for each system, of its name, and one for each who is told of events.
 pub(crate) fn subscriptions(config: &Config) -> Vec<String> {
-    config.systems.keys().cloned().collect()
+    let told = config.events.keys().map(|name| event_subscription(name));
+    config.systems.keys().cloned().chain(told).collect()
 }
 
 /// What has to be done in the namespace of `[bus]`. Changes nothing.

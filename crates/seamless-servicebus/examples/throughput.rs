@@ -89,12 +89,14 @@ fn bus(emulator: &Emulator) -> Result<ServiceBus, Box<dyn Error>> {
     let settings = Settings {
         connection: ConnectionString::parse(&emulator.connection_string())?,
         manage: None,
+        identity: None,
+        extra_roots: Vec::new(),
         topic: "tenant".to_owned(),
         lock_duration: Duration::from_secs(60),
         message_bytes_max: 256 * 1024,
     };
     let clock = Arc::new(Machine(Instant::now()));
-    Ok(ServiceBus::new(settings, clock, Arc::new(MemoryStore::new())))
+    Ok(ServiceBus::new(settings, clock, Arc::new(MemoryStore::new()))?)
 }
 
 fn outgoing(number: usize) -> Outgoing {

@@ -72,6 +72,13 @@ impl ConnectionString {
         })
     }
 
+    /// A namespace without a key, for whoever has an identity there.
+    pub fn of_namespace(host: &str) -> Result<ConnectionString> {
+        ConnectionString::parse(&format!(
+            "Endpoint=sb://{host};SharedAccessKeyName=none;SharedAccessKey=none"
+        ))
+    }
+
     /// What a token is for.
     pub(crate) fn audience(&self, path: &str) -> String {
         format!("sb://{}/{path}", self.host)
@@ -89,6 +96,15 @@ impl ConnectionString {
             "SharedAccessSignature sr={resource}&sig={signature}&se={until}&skn={name}"
         ))
     }
+}
+
+/// The certificates in a PEM text, in DER; none when something in it cannot be read.
+pub fn certificates(pem: &str) -> Option<Vec<Vec<u8>>> {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+    CertificateDer::pem_slice_iter(pem.as_bytes())
+        .map(|certificate| certificate.ok().map(|der| der.to_vec()))
+        .collect()
 }
 
 impl fmt::Debug for ConnectionString {

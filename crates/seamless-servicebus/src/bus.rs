@@ -11,6 +11,7 @@ use fe2o3_amqp::link::SendError;
 use fe2o3_amqp::link::delivery::DeliveryFut;
 use fe2o3_amqp_types::messaging::Outcome;
 use futures::FutureExt;
+use rustls::pki_types::CertificateDer;
 use seamless_core::{
     Bus, BusLimits, Clock, Consumer, DeadLetter, DeadLetterReason, Error, ErrorKind, MessageId, Outgoing,
     Result, StateStore, Timestamp,
@@ -18,10 +19,11 @@ use seamless_core::{
 use serde_amqp::Value;
 
 use crate::access::ConnectionString;
-use crate::connection::Connection;
+use crate::connection::{Connection, Door};
 use crate::consumer::SessionConsumer;
 use crate::dead::take_out;
 use crate::failure::{needs_new_connection, of_detach, of_remote, of_send, refused, timed_out, unreadable};
+use crate::identity::{Identity, Tokens};
 use crate::manage::Blueprint;
 use crate::message::{OVERHEAD_BYTES_MAX, Parcel, Received, decode, received};
 use crate::requests::{ANSWER_WAIT, map};
@@ -42,6 +44,10 @@ pub struct Settings {
     pub connection: ConnectionString,
     /// A key with the right Manage, where it is another one.
     pub manage: Option<ConnectionString>,
+    /// Who this host is, where the connection string has no key. AMQP only.
+    pub identity: Option<Identity>,
+    /// Certificates (DER) that are trusted besides the machine's, for AMQP.
+    pub extra_roots: Vec<Vec<u8>>,
     /// The topic of the tenant.
     pub topic: String,
     /// How long the subscriptions lock a session.
@@ -81,6 +87,7 @@ pub struct ServiceBus {
 /// What bus and consumers share.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
+    door: Door,
     pub(crate) clock: Arc<dyn Clock>,
     connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
     /// When copies of deferred messages come: until then the topic keeps them, where no subscription counts them.
@@ -91,17 +98,32 @@ pub(crate) struct Shared {
 
 impl ServiceBus {
     /// A bus that connects when it is first used. The store remembers which messages are deferred.
-    pub fn new(settings: Settings, clock: Arc<dyn Clock>, store: Arc<dyn StateStore>) -> ServiceBus {
+    pub fn new(settings: Settings, clock: Arc<dyn Clock>, store: Arc<dyn StateStore>) -> Result<ServiceBus> {
+        let tokens = match &settings.identity {
+            Some(identity) => Some(Arc::new(Tokens::new(identity.clone(), clock.clone())?)),
+            None => None,
+        };
+        let door = Door {
+            access: settings.connection.clone(),
+            extra_roots: settings
+                .extra_roots
+                .iter()
+                .cloned()
+                .map(CertificateDer::from)
+                .collect(),
+            tokens,
+        };
         let first_lock = u64::try_from(clock.now().0).unwrap_or_default();
-        ServiceBus {
+        Ok(ServiceBus {
             shared: Arc::new(Shared {
+                door,
                 next_lock: AtomicU64::new(first_lock),
                 settings,
                 clock,
                 connection: tokio::sync::Mutex::new(None),
                 shelf: Shelf::new(store),
             }),
-        }
+        })
     }
 
     /// All messages of an entity, page by page, as long as `each` wants more.
@@ -178,7 +200,7 @@ impl Shared {
         }
         // The old one goes first: what it still holds is free then.
         *held = None;
-        let opening = Connection::open(self.settings.connection.clone(), self.clock.clone());
+        let opening = Connection::open(self.door.clone(), self.clock.clone());
         let opened = Arc::new(to_the_end(opening).await?);
         *held = Some(opened.clone());
         Ok(opened)

@@ -12,9 +12,9 @@ use fe2o3_amqp::{Connection as Amqp, Sender, Session};
 use fe2o3_amqp_types::primitives::SimpleValue;
 use rustls::ClientConfig;
 use rustls::crypto::ring;
-use rustls::pki_types::ServerName;
-use rustls_platform_verifier::BuilderVerifierExt;
-use seamless_core::{Clock, Effect, Result};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls_platform_verifier::Verifier;
+use seamless_core::{Clock, Effect, Result, Secret};
 use serde_amqp::Value;
 use serde_amqp::primitives::Timestamp;
 use tokio::net::TcpStream;
@@ -25,6 +25,7 @@ use tokio_rustls::client::TlsStream;
 use crate::access::ConnectionString;
 use crate::bus::to_the_end;
 use crate::failure::{broken, of_open, of_sender_attach, timed_out};
+use crate::identity::Tokens;
 use crate::requests::{ANSWER_WAIT, Requests};
 
 /// How long a token is good for; it is renewed when half of that is over.
@@ -34,13 +35,23 @@ const CONNECT_WAIT: Duration = Duration::from_secs(20);
 const PORT_PLAIN: u16 = 5672;
 const PORT_TLS: u16 = 5671;
 
+/// What a connection is opened with.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) access: ConnectionString,
+    /// Certificates that are trusted besides the machine's.
+    pub(crate) extra_roots: Vec<CertificateDer<'static>>,
+    /// Who we are, where the connection string has no key.
+    pub(crate) tokens: Option<Arc<Tokens>>,
+}
+
 /// A connection with the links that everybody shares.
 pub(crate) struct Connection {
-    access: ConnectionString,
+    door: Door,
     clock: Arc<dyn Clock>,
     broken: AtomicBool,
     next: AtomicU64,
-    /// When the token for a path was put.
+    /// When the token for a path has to be renewed: when half of its time is over.
     tokens: Mutex<BTreeMap<String, Duration>>,
     cbs: Requests,
     sender: Mutex<Option<Arc<Mutex<Sender>>>>,
@@ -50,12 +61,13 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) async fn open(access: ConnectionString, clock: Arc<dyn Clock>) -> Result<Connection> {
-        let opening = tokio::time::timeout(CONNECT_WAIT, Self::open_at_once(access, clock)).await;
+    pub(crate) async fn open(door: Door, clock: Arc<dyn Clock>) -> Result<Connection> {
+        let opening = tokio::time::timeout(CONNECT_WAIT, Self::open_at_once(door, clock)).await;
         opening.map_err(|_| timed_out("connect"))?
     }
 
-    async fn open_at_once(access: ConnectionString, clock: Arc<dyn Clock>) -> Result<Connection> {
+    async fn open_at_once(door: Door, clock: Arc<dyn Clock>) -> Result<Connection> {
+        let access = &door.access;
         let host = access.host.trim_matches(['[', ']']);
         let port = access
             .port
@@ -75,7 +87,8 @@ impl Connection {
         let opened = if access.plain {
             builder.open_with_stream(stream).await
         } else {
-            builder.open_with_stream(encrypted(host, stream).await?).await
+            let stream = encrypted(host, stream, &door.extra_roots).await?;
+            builder.open_with_stream(stream).await
         };
         let mut handle = opened.map_err(|error| of_open(&error))?;
         let mut session = Session::begin(&mut handle)
@@ -83,7 +96,7 @@ impl Connection {
             .map_err(|error| broken("begin", &error))?;
         let cbs = Requests::attach(&mut session, "$cbs", "cbs").await?;
         Ok(Connection {
-            access,
+            door,
             clock,
             broken: AtomicBool::new(false),
             next: AtomicU64::new(1),
@@ -128,28 +141,36 @@ impl Connection {
     pub(crate) async fn authorise(&self, path: &str) -> Result<()> {
         let mut tokens = self.tokens.lock().await;
         let now = self.clock.monotonic();
-        if tokens
-            .get(path)
-            .is_some_and(|put| now.saturating_sub(*put) < TOKEN_LIFETIME / 2)
-        {
+        if tokens.get(path).is_some_and(|renew_at| now < *renew_at) {
             return Ok(());
         }
-        let until = self.clock.now().plus(TOKEN_LIFETIME).0;
-        let audience = self.access.audience(path);
-        let token = self.access.sign(&audience, until / 1_000_000)?;
-        let expiry = Timestamp::from_milliseconds(until / 1_000);
+        let audience = self.door.access.audience(path);
+        let (kind, token, lifetime) = match &self.door.tokens {
+            Some(tokens) => {
+                let token = tokens.token().await?;
+                ("jwt", token.text, token.lifetime)
+            }
+            None => {
+                let until = self.clock.now().plus(TOKEN_LIFETIME).0 / 1_000_000;
+                let token = self.door.access.sign(&audience, until)?;
+                (
+                    "servicebus.windows.net:sastoken",
+                    Secret::new(token),
+                    TOKEN_LIFETIME,
+                )
+            }
+        };
+        let expiry = Timestamp::from_milliseconds(self.clock.now().plus(lifetime).0 / 1_000);
         let properties = vec![
-            (
-                "type",
-                SimpleValue::String("servicebus.windows.net:sastoken".to_owned()),
-            ),
+            ("type", SimpleValue::String(kind.to_owned())),
             ("name", SimpleValue::String(audience)),
             ("expiration", SimpleValue::Timestamp(expiry)),
         ];
+        let token = token.expose().to_owned();
         self.cbs
             .call("put-token", properties, Value::String(token))
             .await?;
-        tokens.insert(path.to_owned(), now);
+        tokens.insert(path.to_owned(), now.saturating_add(lifetime / 2));
         Ok(())
     }
 
@@ -192,17 +213,24 @@ impl Connection {
     }
 }
 
-/// TLS from the first byte, with the certificates that the machine trusts.
-async fn encrypted(host: &str, stream: TcpStream) -> Result<TlsStream<TcpStream>> {
+/// TLS from the first byte, with the certificates that the machine trusts, and those that were named.
+async fn encrypted(
+    host: &str,
+    stream: TcpStream,
+    extra_roots: &[CertificateDer<'static>],
+) -> Result<TlsStream<TcpStream>> {
     let failed = |reason: &dyn std::fmt::Debug| {
         broken("TLS", reason)
             .with("host", host)
             .effect(Effect::NotApplied)
     };
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let provider = Arc::new(ring::default_provider());
+    let verifier = Verifier::new_with_extra_roots(extra_roots.iter().cloned(), provider.clone());
+    let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .and_then(BuilderVerifierExt::with_platform_verifier)
         .map_err(|error| failed(&error))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier.map_err(|error| failed(&error))?))
         .with_no_client_auth();
     let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(&error))?;
     TlsConnector::from(Arc::new(config))

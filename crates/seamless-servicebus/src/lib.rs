@@ -8,6 +8,7 @@ mod dead;
 mod failure;
 #[cfg(feature = "https")]
 mod https;
+mod identity;
 mod lanes;
 mod manage;
 mod message;
@@ -16,8 +17,9 @@ mod rest;
 mod shelf;
 mod verify;
 
-pub use access::ConnectionString;
+pub use access::{ConnectionString, certificates};
 pub use bus::{ServiceBus, Settings};
 #[cfg(feature = "https")]
 pub use https::ServiceBusHttps;
+pub use identity::Identity;
 pub use manage::{Blueprint, BusPlan, Provisioner, Step};

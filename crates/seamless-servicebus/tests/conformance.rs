@@ -1,19 +1,15 @@
-//! The suite that the other buses pass, over the wire, against the emulator: in peace, and with a broker that fails before every operation
-//! that finds nothing locked.
+//! The suite that the other buses pass, over the wire, against the emulator. What a broker in trouble does to messages is in `trouble.rs`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use seamless_core::memory::MemoryStore;
-use seamless_core::{
-    Bus, BusLimits, Clock, Consumer, DeadLetter, Delivery, LockToken, MessageId, Outgoing, Result, Settlement,
-};
+use seamless_core::{Bus, Clock};
 use seamless_emulator::{Emulator, EntitySettings, Filter, Options, TopicSettings};
 use seamless_servicebus::{ConnectionString, ServiceBus, Settings};
 use seamless_testkit::conformance::bus;
@@ -59,6 +55,8 @@ fn settings(connection: &str) -> Settings {
     Settings {
         connection: ConnectionString::parse(connection).unwrap(),
         manage: None,
+        identity: None,
+        extra_roots: Vec::new(),
         topic: "tenant".to_owned(),
         lock_duration: Duration::from_secs(60),
         message_bytes_max: 256 * 1024,
@@ -67,20 +65,8 @@ fn settings(connection: &str) -> Settings {
 
 fn amqp(parts: &Parts) -> Arc<dyn Bus> {
     let settings = settings(&parts.emulator.connection_string());
-    Arc::new(ServiceBus::new(
-        settings,
-        parts.clock.clone(),
-        parts.store.clone(),
-    ))
-}
-
-fn troubled(parts: &Parts) -> Arc<dyn Bus> {
-    Arc::new(Troubled(Arc::new(Trouble {
-        bus: amqp(parts),
-        emulator: parts.emulator.clone(),
-        turn: AtomicUsize::new(0),
-        locked: AtomicUsize::new(0),
-    })))
+    let bus = ServiceBus::new(settings, parts.clock.clone(), parts.store.clone());
+    Arc::new(bus.unwrap())
 }
 
 #[async_trait]
@@ -119,117 +105,6 @@ impl bus::BusFactory for Emulators {
     }
 }
 
-/// A broker that fails, and a caller that tries again, as the host does.
-struct Trouble {
-    bus: Arc<dyn Bus>,
-    emulator: Arc<Emulator>,
-    turn: AtomicUsize,
-    /// Messages that somebody holds: while there are any, a broken connection would let go of them, and the suite counts on its locks.
-    locked: AtomicUsize,
-}
-
-struct Troubled(Arc<Trouble>);
-
-struct TroubledConsumer {
-    trouble: Arc<Trouble>,
-    consumer: Box<dyn Consumer>,
-}
-
-impl Trouble {
-    async fn strike(&self, may_be_busy: bool) {
-        if self.locked.load(Ordering::SeqCst) > 0 {
-            return;
-        }
-        match self.turn.fetch_add(1, Ordering::SeqCst) % 4 {
-            0 => self.emulator.kill_connections(),
-            1 => self.emulator.detach_links(),
-            2 if may_be_busy => self.emulator.be_busy(2),
-            _ => self.emulator.lose_locks("tenant/Subscriptions/crm"),
-        }
-        self.emulator.blows_landed().await;
-    }
-}
-
-/// Tries again what waiting cures, a few times.
-macro_rules! again {
-    ($what:expr) => {{
-        let mut tries = 0;
-        loop {
-            match $what.await {
-                Err(error) if error.is_transient() && tries < 10 => tries += 1,
-                done => break done,
-            }
-        }
-    }};
-}
-
-#[async_trait]
-impl Bus for Troubled {
-    fn limits(&self) -> BusLimits {
-        self.0.bus.limits()
-    }
-
-    async fn publish(&self, messages: Vec<Outgoing>) -> Result<()> {
-        // What is refused before it is sent leaves no fault behind for the next one.
-        self.0.strike(self.limits().check(&messages).is_ok()).await;
-        again!(self.0.bus.publish(messages.clone()))
-    }
-
-    async fn subscribe(&self, subscription: &str) -> Result<Box<dyn Consumer>> {
-        let consumer = again!(self.0.bus.subscribe(subscription))?;
-        Ok(Box::new(TroubledConsumer {
-            trouble: self.0.clone(),
-            consumer,
-        }))
-    }
-
-    async fn depth(&self, subscription: &str) -> Result<u64> {
-        again!(self.0.bus.depth(subscription))
-    }
-
-    async fn dead_letters(
-        &self,
-        subscription: &str,
-        after: Option<&MessageId>,
-        max: usize,
-    ) -> Result<Vec<DeadLetter>> {
-        again!(self.0.bus.dead_letters(subscription, after, max))
-    }
-
-    async fn replay(&self, subscription: &str, ids: &[MessageId]) -> Result<u64> {
-        again!(self.0.bus.replay(subscription, ids))
-    }
-}
-
-#[async_trait]
-impl Consumer for TroubledConsumer {
-    async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Delivery>> {
-        self.trouble.strike(false).await;
-        let received = again!(self.consumer.receive(max, wait))?;
-        self.trouble.locked.fetch_add(received.len(), Ordering::SeqCst);
-        Ok(received)
-    }
-
-    async fn settle(&self, settlements: Vec<Settlement>) -> Result<()> {
-        let count = settlements.len();
-        self.consumer.settle(settlements).await?;
-        let locked = &self.trouble.locked;
-        locked.store(
-            locked.load(Ordering::SeqCst).saturating_sub(count),
-            Ordering::SeqCst,
-        );
-        Ok(())
-    }
-
-    async fn renew(&self, locks: &[LockToken]) -> Result<Vec<LockToken>> {
-        self.consumer.renew(locks).await
-    }
-
-    async fn close(self: Box<Self>) -> Result<()> {
-        self.consumer.close().await
-    }
-}
-
 async fn conforms(sessions: bool, connect: Connect) {
     let emulators = Emulators {
         sessions,
@@ -242,11 +117,6 @@ async fn conforms(sessions: bool, connect: Connect) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn amqp_conforms() {
     conforms(true, amqp).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn amqp_conforms_with_a_broker_that_fails() {
-    conforms(true, troubled).await;
 }
 
 #[cfg(feature = "https")]

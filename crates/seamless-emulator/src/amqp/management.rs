@@ -105,8 +105,13 @@ fn put_token(message: &AnyMessage, wire: &mut Wire) -> AnyMessage {
         Body::Value(AmqpValue(Value::Binary(token))) => String::from_utf8_lossy(token).into_owned(),
         _ => String::new(),
     };
-    let outcome = wire.keys.check(&token, wire.broker.clock.now_micros());
-    let (code, description) = match outcome.map(|_| ()) {
+    let outcome = if property(message, "type").as_deref() == Some("jwt") {
+        wire.keys.check_foreign(&token)
+    } else {
+        let now = wire.broker.clock.now_micros();
+        wire.keys.check(&token, now).map(drop)
+    };
+    let (code, description) = match outcome {
         Ok(()) => {
             wire.trusted = true;
             (202, "Accepted".to_owned())

@@ -75,6 +75,8 @@ impl Config {
         };
         let settings = Settings {
             connection: read("connection", &bus.connection)?,
+            identity: None,
+            extra_roots: Vec::new(),
             manage: bus
                 .manage
                 .as_ref()

@@ -135,6 +135,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long steps under way may take after a stop before they are dropped; they are safe to drop.
 const GRACE: Duration = Duration::from_secs(20);
 
+/// For progress alone, counting may take one part in so many of the time.
+const COUNT_SHARE: u32 = 100;
+/// Between two tries to count on a bus that cannot be reached.
+const COUNT_AGAIN: Duration = Duration::from_secs(60);
+
+/// Messages that are waiting, as far as is known, and when they are counted again.
+#[derive(Default)]
+struct Queued {
+    messages: u64,
+    again_at: Duration,
+}
+
 /// What the workers of one run share.
 pub(crate) struct Shift {
     pub(crate) mode: RunMode,
@@ -193,6 +205,7 @@ impl Host {
         let work = self.work(options, &shift);
         tokio::pin!(work, shutdown);
         let mut stopped_at = None;
+        let mut queued = Queued::default();
         let ended = loop {
             tokio::select! {
                 biased;
@@ -207,8 +220,9 @@ impl Host {
                     if late {
                         break Ok(false);
                     }
+                    self.count(&mut queued).await;
                     // A store that fails is reported by the workers.
-                    if let Ok(snapshot) = self.snapshot(&shift).await {
+                    if let Ok(snapshot) = self.snapshot(&shift, queued.messages).await {
                         progress.update(&snapshot);
                     }
                 }
@@ -253,11 +267,34 @@ impl Host {
         }
     }
 
-    async fn snapshot(&self, shift: &Shift) -> Result<Snapshot> {
-        let mut queued = 0;
-        for system in self.systems.keys() {
-            queued += self.books.bus.depth(system.as_str()).await?;
+    /// Counts what waits on the bus, when it is time: a bus over the network is asked seldom, and one that refuses more seldom still.
+    async fn count(&self, queued: &mut Queued) {
+        let clock = &self.books.clock;
+        let started = clock.monotonic();
+        if started < queued.again_at {
+            return;
         }
+        let mut messages = 0;
+        let mut failed = false;
+        for system in self.systems.keys() {
+            match self.books.bus.depth(system.as_str()).await {
+                Ok(depth) => messages += depth,
+                Err(_) => failed = true,
+            }
+        }
+        let now = clock.monotonic();
+        let rest = if failed {
+            COUNT_AGAIN
+        } else {
+            now.saturating_sub(started) * COUNT_SHARE
+        };
+        queued.again_at = now.saturating_add(rest);
+        if !failed {
+            queued.messages = messages;
+        }
+    }
+
+    async fn snapshot(&self, shift: &Shift, queued: u64) -> Result<Snapshot> {
         Ok(Snapshot {
             phase: shift.phase(),
             counters: self.books.counters(),
@@ -359,7 +396,7 @@ impl Host {
     /// Waits until the bus has all that is needed: what is published to a topic without the right subscriptions is gone. False when stopped
     /// meanwhile.
     async fn bus_is_ready(&self, shift: &Arc<Shift>) -> Result<bool> {
-        let subscriptions: Vec<String> = self.systems.keys().map(ToString::to_string).collect();
+        let subscriptions = crate::bus::subscriptions(&self.config);
         let worker = "look at the bus";
         let mut patience = Patience::new(shift.mode, self.config.run.patience_secs);
         while !shift.stopped() {

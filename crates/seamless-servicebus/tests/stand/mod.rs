@@ -93,6 +93,8 @@ pub(crate) fn settings(connection: &str) -> Settings {
     Settings {
         connection: ConnectionString::parse(connection).unwrap(),
         manage: None,
+        identity: None,
+        extra_roots: Vec::new(),
         topic: "tenant".to_owned(),
         lock_duration: LOCK,
         message_bytes_max: 256 * 1024,
@@ -100,7 +102,7 @@ pub(crate) fn settings(connection: &str) -> Settings {
 }
 
 pub(crate) fn bus_with(connection: &str) -> ServiceBus {
-    ServiceBus::new(settings(connection), Real::new(), Arc::new(MemoryStore::new()))
+    ServiceBus::new(settings(connection), Real::new(), Arc::new(MemoryStore::new())).unwrap()
 }
 
 /// A bus over either transport.
@@ -112,7 +114,7 @@ pub(crate) fn any_bus(https: bool, settings: Settings) -> Box<dyn Bus> {
         return Box::new(seamless_servicebus::ServiceBusHttps::new(settings, clock, store).unwrap());
     }
     assert!(!https, "built without it");
-    Box::new(ServiceBus::new(settings, clock, store))
+    Box::new(ServiceBus::new(settings, clock, store).unwrap())
 }
 
 pub(crate) fn bus(emulator: &Emulator) -> ServiceBus {
