@@ -649,7 +649,7 @@ async fn a_new_primary_contact_takes_the_place_of_the_old_one_and_a_poll_shows_b
 
 async fn contact(target: &Arc<dyn Target>, id: &RecordId) -> seamless_core::NativeRecord {
     let found = target.fetch("Contacts", std::slice::from_ref(id)).await;
-    found.unwrap().remove(0)
+    found.expect("it can be read").remove(0)
 }
 
 #[tokio::test]
