@@ -428,14 +428,13 @@ fn pend(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, parent: RecordId, 
     }
 }
 
-/// A record that is not settled yet waits for a parent that it cannot do without; on one that is, the reference waits alone, and the rest flows.
+/// A record waits for a parent that it cannot do without; without any other it goes on.
 fn wait_or_leave(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, parent: RecordId, plan: &mut Merge) {
     let required = spec
         .reference
         .as_ref()
         .is_some_and(|reference| reference.required);
-    let settled = input.base.is_some_and(|base| base.contains_key(name));
-    if required && !settled && !input.mistakes.has(Mistake::RequiredReferenceDropped) {
+    if required && !input.mistakes.has(Mistake::RequiredReferenceDropped) {
         plan.waits_for.get_or_insert((name.to_owned(), parent));
     } else {
         plan.pending.insert(name.to_owned(), parent);

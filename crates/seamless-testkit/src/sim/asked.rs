@@ -39,8 +39,12 @@ impl World {
             .rev()
             .find(|change| change.field == ASKED.1)?;
         let foreign = current.fields.get(ASKED.1) != Some(&last.value);
-        if !last.person || last.value.is_empty() || foreign {
-            // Nobody typed it, or it came after our read: the open window.
+        let while_written = self.intents.iter().any(|intent| {
+            let here = intent.source.sync.as_str() == ASKED.0 && intent.target.as_ref() == Some(&current.id);
+            here && intent.from <= last.at && intent.to.is_none_or(|to| last.at <= to)
+        });
+        if !last.person || last.value.is_empty() || foreign || while_written {
+            // Nobody typed it, or it came after our read, or while a write of the record was under way: the open window.
             return None;
         }
         let account = SyncId::from(ASKED.0);

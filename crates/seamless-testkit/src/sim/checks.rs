@@ -59,7 +59,7 @@ pub(super) fn judge(
         .or_else(|| nothing_vanished(world, parts, &links, &parked))
         .or_else(|| no_duplicates(world, parts, plan))
         .or_else(|| twins_are_not_guessed(world, parts, &links, plan))
-        .or_else(|| pairs_agree(world, parts, &links, plan))
+        .or_else(|| pairs_agree(world, parts, &links, &parked, plan))
 }
 
 fn links(store: &MemoryStore, parts: &Parts) -> Links {
@@ -253,7 +253,22 @@ fn twins_are_not_guessed(world: &World, parts: &Parts, links: &Links, plan: &Pla
 }
 
 /// I1 and I3 for every pair.
-fn pairs_agree(world: &World, parts: &Parts, links: &Links, plan: &Plan) -> Option<Violation> {
+fn pairs_agree(
+    world: &World,
+    parts: &Parts,
+    links: &Links,
+    parked: &BTreeMap<RecordKey, Parked>,
+    plan: &Plan,
+) -> Option<Violation> {
+    // Moved to a parent that has no counterpart: such a pair waits as a whole.
+    let waits = |key: &RecordKey| {
+        let row = parked.get(key);
+        row.is_some_and(|row| {
+            row.waits_for
+                .as_ref()
+                .is_some_and(|parent| !links.contains_key(parent))
+        })
+    };
     for (key, other) in links.iter().filter(|(key, _)| key.side == Side::A) {
         let spec = parts.syncs.get(&key.sync)?;
         let back = RecordKey::new(&key.sync, Side::B, other);
@@ -283,6 +298,9 @@ fn pairs_agree(world: &World, parts: &Parts, links: &Links, plan: &Plan) -> Opti
                     format!("{} does not carry {xref} on side {side:?}", key.path()),
                 ));
             }
+        }
+        if waits(key) || waits(&back) {
+            continue;
         }
         for (name, field) in &spec.model.fields {
             let what = |problem: &str| format!("{} {name}: {problem}", key.path());

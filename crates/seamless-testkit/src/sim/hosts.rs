@@ -9,8 +9,9 @@ use seamless_core::envelope::{Hasher, Identity, RowSeal, Sealer};
 use seamless_core::mapping::SideMapping;
 use seamless_core::memory::{MemoryBus, MemoryStore, Snapshot};
 use seamless_core::pipeline::{
-    Applier, Conduct, Direction, Engine, Entry, Mistakes, PlanItem, PollStep, Poller, Resolver, Rows,
-    SideSpec, Sweep, SweepStep, SyncSpec, System as EngineSystem, Timings, Track, TrackState, WriteBacker,
+    Applier, Conduct, Direction, DriftThen, Engine, Entry, Mistakes, PlanItem, PollStep, Poller, Resolver,
+    Rows, SideSpec, Sweep, SweepPage, SweepStep, SyncSpec, System as EngineSystem, Timings, Track,
+    TrackState, WriteBacker,
 };
 use seamless_core::{
     Bus, BusLimits, KeyProvider, Keyset, RowKey, Scan, Side, StateStore, SyncId, SystemId, Table,
@@ -538,11 +539,20 @@ impl Run {
         let sim = self.sim.clone();
         let count = self.counter(format!("reconcile {}", sweep.system()), sweep.entity());
         executor.spawn(host, async move {
+            let is_busy = |page: &SweepPage| page.drift.iter().any(|drift| drift.then == DriftThen::Busy);
+            // A pass that came across a record which was being worked on has not seen everything.
+            let mut whole = true;
             loop {
                 match sweep.step().await {
-                    Ok(SweepStep::Page(_)) => sim.wait(Duration::from_millis(10)).await,
-                    Ok(SweepStep::End(_)) => {
-                        count();
+                    Ok(SweepStep::Page(page)) => {
+                        whole &= !is_busy(&page);
+                        sim.wait(Duration::from_millis(10)).await;
+                    }
+                    Ok(SweepStep::End(page)) => {
+                        if whole && !is_busy(&page) {
+                            count();
+                        }
+                        whole = true;
                         sim.wait(Duration::from_millis(300)).await;
                     }
                     Ok(SweepStep::Elsewhere) | Err(_) => sim.wait(Duration::from_millis(60)).await,

@@ -180,7 +180,11 @@ impl Sweep {
             ops.push(Rows::put_plain(row, Expect::Any, &Hint { record: source })?);
         }
         match engine.store.commit(ops).await {
-            Err(error) if error.kind == ErrorKind::Conflict => Ok(false),
+            Err(error) if error.kind == ErrorKind::Conflict => {
+                // Others need not wait for the end of a lease. If the claims were lost, there is nothing to let go.
+                drop(engine.store.commit(held.releases(engine)).await);
+                Ok(false)
+            }
             done => done.map(|_| true),
         }
     }
