@@ -300,6 +300,11 @@ fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, plan: &mut 
         return;
     }
     let first_merge = halves.is_none();
+    if first_merge && two_way && is_named_otherwise(spec, target, target_record) {
+        // Empty only by its id: what the name stands for is looked up when the target's own message comes.
+        plan.hint_target = true;
+        return;
+    }
     let keeps = !input.mistakes.has(Mistake::FirstMergeEmpties);
     if keeps && first_merge && source.is_empty() && !target.is_empty() {
         // The target's value fills our empty one: its own message carries it, if it may flow that way at all.
@@ -374,6 +379,16 @@ fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, plan: &mut 
         Half::Known(projected.predicted.clone()),
     );
     write_field(input, name, projected, target.clone(), why, plan);
+}
+
+/// A reference that holds no id, in a record that names the one it means by something else.
+fn is_named_otherwise(spec: &FieldSpec, value: &Value, record: &Observed) -> bool {
+    let named_by = spec
+        .reference
+        .as_ref()
+        .and_then(|reference| reference.named_by.as_ref());
+    let name = named_by.and_then(|named_by| record.fields.get(&named_by.field));
+    value.is_empty() && name.is_some_and(|name| !name.is_empty())
 }
 
 fn create_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, source: &Value, plan: &mut Merge) {

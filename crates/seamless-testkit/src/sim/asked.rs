@@ -16,6 +16,7 @@ const ASKED: (&str, &str) = ("account", "memo");
 #[derive(Clone, Debug)]
 pub(super) struct Answered {
     pub(super) record: RecordKey,
+    pub(super) winner: Side,
     pub(super) from: Duration,
     pub(super) to: Duration,
 }
@@ -66,7 +67,8 @@ impl World {
         let answered = self.answers.iter().any(|answer| {
             (answer.record == here || answer.record == intent.source)
                 && held(target, &last.value, answer)
-                && held(source, written, answer)
+                // The winner may have been edited again since: what lost to it loses to that, too.
+                && (answer.winner == intent.source.side || held(source, written, answer))
         });
         (!seen_there && !answered).then(|| {
             let what = format!("{} {} was decided, and nobody was asked", here.path(), ASKED.1);

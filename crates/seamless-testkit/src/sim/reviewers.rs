@@ -141,6 +141,7 @@ impl Reviewer {
             let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
             world.answers.push(Answered {
                 record: record.clone(),
+                winner,
                 from: self.sim.now(),
                 to: Duration::MAX,
             });
