@@ -234,7 +234,7 @@ fn outcome_of(engine: &Engine, item: &mut Item, parked: Option<Parked>, entries:
 }
 
 /// What is said of a field that a system confirmed and did not write: it drops what it does not know, or says yes and means no.
-const NOT_ARRIVED: &str = "waits: the other side confirmed the write and holds what it held before: a rule there (a workflow rule) took it back, or the field is called otherwise, or is not writable";
+const NOT_ARRIVED: &str = "the other side confirmed the write and holds what it held before: a rule there (a workflow rule) took it back, or the field is called otherwise, or is not writable";
 
 fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
     let Landing {
@@ -305,7 +305,7 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
                 None => pair.base.remove(name),
             };
             pair.blocked.insert(name.clone(), NOT_ARRIVED.to_owned());
-            let note = format!("{name} {NOT_ARRIVED}");
+            let note = format!("{name} waits: {NOT_ARRIVED}");
             entries.push(Entry::new(now, &key, Reason::FieldBlocked, note).other(&target));
             continue;
         }
