@@ -93,7 +93,6 @@ const PLANTED: &[Mistake] = &[
     Mistake::OneWayIgnored,
     Mistake::NothingReconciled,
     Mistake::AskedIsNotAsked,
-    Mistake::AnswerOutlivesValues,
 ];
 
 const PLANTED_SEEDS: u64 = 1_500;
