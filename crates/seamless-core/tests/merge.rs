@@ -6,7 +6,7 @@ use std::time::Duration;
 use seamless_core::mapping::{FieldKind, FieldMapping, Observed, SideMapping};
 use seamless_core::pipeline::{
     Answer, Base, Direction, EntityModel, FieldSpec, Half, Merge, MergeInput, Mistakes, Outside,
-    ReferenceSpec, Resolved, SideSpec, SyncSpec, Why, merge,
+    Policy, ReferenceSpec, Resolved, SideSpec, SyncSpec, Why, merge,
 };
 use seamless_core::{Capabilities, Fields, RecordId, Side, SyncId, SystemId, Value};
 
@@ -230,6 +230,50 @@ fn a_record_waits_for_a_parent_that_it_cannot_do_without() {
         ..input(&sync, &observed("7"), &unlinked)
     });
     assert_eq!(create.waits_for, Some(("field".to_owned(), RecordId::from("7"))));
+}
+
+#[test]
+fn an_answer_stands_for_the_two_values_it_was_given_for() {
+    let base = Base::from([("field".to_owned(), pair((is("old"), is("old"))))]);
+    // Seen from side B as the source; the answer keeps side A's value first, whoever asks.
+    let given_for = ["a", "b"];
+    for (now, winner, stands) in [
+        (("a", "b"), Side::A, true),
+        (("a", "b"), Side::B, true),
+        (("A", "b"), Side::A, false),
+        (("A", "b"), Side::B, false),
+        (("a", "B"), Side::A, false),
+        (("a", "B"), Side::B, false),
+        (("b", "a"), Side::A, false),
+        (("b", "a"), Side::B, false),
+    ] {
+        for side in Side::BOTH {
+            let mut sync = sync(Side::A, Direction::TwoWay);
+            let spec = sync.model.fields.entry("field".into()).or_default();
+            spec.policy = Policy::Ask;
+            let answer = Answer {
+                winner,
+                values: given_for.map(Value::text),
+            };
+            let answers = BTreeMap::from([("field".to_owned(), answer)]);
+            let (a, b) = (observed(now.0), observed(now.1));
+            let (source, target) = if side == Side::A { (&a, &b) } else { (&b, &a) };
+            let merged = merge(&MergeInput {
+                side,
+                target: Some(target),
+                base: Some(&base),
+                answers: &answers,
+                ..input(&sync, source, &BTreeMap::new())
+            });
+            let case = format!("{now:?} from {side:?}, {winner:?} was to win");
+            let decided: Vec<Side> = merged.conflicts.iter().map(|conflict| conflict.winner).collect();
+            assert_eq!(decided, if stands { vec![winner] } else { Vec::new() }, "{case}");
+            assert_eq!(merged.answered.contains("field"), stands, "{case}");
+            assert_eq!(merged.asked.contains("field"), !stands, "{case}");
+            assert_eq!(merged.writes.contains_key("field"), stands && winner == side, "{case}");
+            assert!(stands || merged.base == base, "{case}: an open question settles nothing");
+        }
+    }
 }
 
 fn check(case: &Case) {
