@@ -6,6 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use seamless_core::pipeline::{Mistake, Mistakes};
 use seamless_testkit::sim;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SEEDS: u64 = 10_000;
 
 /// Seeds that found a mistake once, whatever it was: they stay.

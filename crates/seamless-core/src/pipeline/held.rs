@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::conflict::ASKED;
 use super::engine::Engine;
-use super::state::{Hint, RecordKey, Rows, hint_row};
-use crate::contract::{Expect, Table};
+use super::state::RecordKey;
+use crate::contract::Table;
 use crate::error::Result;
 use crate::record::{RecordId, SyncId};
 
@@ -61,9 +61,7 @@ impl Engine {
             let other = RecordKey::new(sync, held.record.side.other(), &held.other);
             let mut ops = Vec::new();
             for record in [held.record, other] {
-                let target = &self.sync(sync)?.side(record.side.other()).system;
-                let row = hint_row(target, self.clock.now(), &record);
-                ops.push(Rows::put_plain(row, Expect::Any, &Hint { record })?);
+                ops.push(self.hint(&record)?);
             }
             self.store.commit(ops).await?;
             count += 1;
