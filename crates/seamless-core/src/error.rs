@@ -102,6 +102,12 @@ impl Error {
             .effect(Effect::Unknown)
     }
 
+    /// A write's time had passed before it was sent ([`crate::Write::send_by`]); nothing was.
+    pub fn late() -> Self {
+        Error::unavailable("the call waited too long behind others and was not sent")
+            .effect(Effect::NotApplied)
+    }
+
     /// The peer refused the record.
     pub fn invalid(message: impl Into<String>) -> Self {
         Error::new(ErrorKind::Invalid, message)
@@ -195,5 +201,75 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_ref().map(|source| source.as_ref() as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_says_whether_waiting_helps_and_whether_the_call_took_effect() {
+        let cases = [
+            (Error::config("x"), ErrorKind::Config, false, Effect::NotApplied),
+            (
+                Error::unavailable("x"),
+                ErrorKind::Unavailable,
+                true,
+                Effect::Unknown,
+            ),
+            (Error::late(), ErrorKind::Unavailable, true, Effect::NotApplied),
+            (Error::invalid("x"), ErrorKind::Invalid, false, Effect::NotApplied),
+            (
+                Error::conflict("x"),
+                ErrorKind::Conflict,
+                true,
+                Effect::NotApplied,
+            ),
+            (Error::storage("x"), ErrorKind::Storage, false, Effect::NotApplied),
+            (
+                Error::protocol("x"),
+                ErrorKind::Protocol,
+                false,
+                Effect::NotApplied,
+            ),
+        ];
+        for (error, kind, waiting_helps, effect) in cases {
+            assert_eq!(
+                (error.kind, error.is_transient(), error.effect),
+                (kind, waiting_helps, effect),
+                "{error:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_error_tells_its_facts_and_keeps_its_cause() {
+        let cause = std::io::Error::other("the disk is full");
+        let error = Error::storage("the row cannot be kept")
+            .field("name")
+            .with("system", "crm")
+            .with("record", 7)
+            .retry_later(Some(Duration::from_secs(3)))
+            .because(cause);
+        assert_eq!(
+            error.to_string(),
+            "the row cannot be kept (system: crm, record: 7)"
+        );
+        assert_eq!(error.message(), "the row cannot be kept");
+        assert_eq!(
+            (error.context("record"), error.context("file")),
+            (Some("7"), None)
+        );
+        assert_eq!(error.field.as_deref(), Some("name"));
+        assert_eq!(
+            error.retry,
+            Retry::Later {
+                after: Some(Duration::from_secs(3))
+            }
+        );
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        assert_eq!(cause.as_deref(), Some("the disk is full"));
+        assert_eq!(Error::config("no facts").to_string(), "no facts");
     }
 }

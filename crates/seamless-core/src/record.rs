@@ -57,6 +57,13 @@ name_type! {
     RecordId
 }
 
+impl RecordId {
+    /// The whole number that the id is, where ids are numbers.
+    pub fn number(&self) -> Option<u64> {
+        self.0.parse().ok()
+    }
+}
+
 /// A record's version by its system's own clock or counter; only comparable within that system and entity.
 /// For clocks: microseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

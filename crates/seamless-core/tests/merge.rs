@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use seamless_core::mapping::{FieldKind, FieldMapping, Observed, SideMapping};
 use seamless_core::pipeline::{
-    Answer, Base, Direction, EntityModel, FieldSpec, Half, Merge, MergeInput, Mistakes, Outside,
-    Policy, ReferenceSpec, Resolved, SideSpec, SyncSpec, Why, merge,
+    Answer, Base, Direction, EntityModel, FieldSpec, Half, Merge, MergeInput, Mistakes, Outside, Policy,
+    ReferenceSpec, Resolved, SideSpec, SyncSpec, Why, merge,
 };
-use seamless_core::{Capabilities, Fields, RecordId, Side, SyncId, SystemId, Value};
+use seamless_core::{Capabilities, Fields, RecordId, Side, Stamp, SyncId, SystemId, Value};
 
 /// One field, seen from side B as the source: base (A, B), now (A, B), who owns it, which way it flows.
 struct Case {
@@ -270,8 +270,69 @@ fn an_answer_stands_for_the_two_values_it_was_given_for() {
             assert_eq!(decided, if stands { vec![winner] } else { Vec::new() }, "{case}");
             assert_eq!(merged.answered.contains("field"), stands, "{case}");
             assert_eq!(merged.asked.contains("field"), !stands, "{case}");
-            assert_eq!(merged.writes.contains_key("field"), stands && winner == side, "{case}");
-            assert!(stands || merged.base == base, "{case}: an open question settles nothing");
+            assert_eq!(
+                merged.writes.contains_key("field"),
+                stands && winner == side,
+                "{case}"
+            );
+            assert!(
+                stands || merged.base == base,
+                "{case}: an open question settles nothing"
+            );
+        }
+    }
+}
+
+#[test]
+fn each_policy_has_its_winner() {
+    use Policy::{Newest, OnlyIfEmpty, OwnerA, OwnerB, SyncOwner};
+    // 2026, in microseconds: more than any counter would count to.
+    const T: i64 = 1_767_225_600_000_000;
+    let (both, before) = (("a", "b"), [T - 1, T - 1]);
+    // What the sides hold, when they were edited, what a commit has seen of them; who wins, where it is not the sync's owner.
+    let cases = [
+        (SyncOwner, both, [Some(T), Some(T)], before, None),
+        (OwnerA, both, [Some(T), Some(T)], before, Some(Side::A)),
+        (OwnerB, both, [Some(T), Some(T)], before, Some(Side::B)),
+        (OnlyIfEmpty, both, [Some(T), Some(T)], before, None),
+        (OnlyIfEmpty, ("", "b"), [Some(T), Some(T)], before, Some(Side::B)),
+        (OnlyIfEmpty, ("a", ""), [Some(T), Some(T)], before, Some(Side::A)),
+        (Newest, both, [Some(T), Some(T + 1_001)], before, Some(Side::B)),
+        (Newest, both, [Some(T + 1_001), Some(T)], before, Some(Side::A)),
+        // Within the guard; without a stamp; by counters, which are no clocks; our own write, which a commit has seen.
+        (Newest, both, [Some(T), Some(T + 1_000)], before, None),
+        (Newest, both, [None, Some(T)], before, None),
+        (Newest, both, [Some(T), None], before, None),
+        (Newest, both, [Some(7), Some(1_000_000)], [6, 6], None),
+        (Newest, both, [Some(T), Some(T + 9_000)], [T - 1, T + 9_000], None),
+    ];
+    for (index, (policy, now, edited, seen, winner)) in cases.into_iter().enumerate() {
+        for (owner, side) in [
+            (Side::A, Side::A),
+            (Side::A, Side::B),
+            (Side::B, Side::A),
+            (Side::B, Side::B),
+        ] {
+            let mut sync = sync(owner, Direction::TwoWay);
+            sync.model.fields.entry("field".into()).or_default().policy = policy;
+            let held = |text, stamp: Option<i64>| Observed {
+                stamp: stamp.map(Stamp),
+                ..observed(text)
+            };
+            let (a, b) = (held(now.0, edited[0]), held(now.1, edited[1]));
+            let (source, target) = if side == Side::A { (&a, &b) } else { (&b, &a) };
+            let base = Base::from([("field".to_owned(), pair((is("old"), is("old"))))]);
+            let merged = merge(&MergeInput {
+                side,
+                target: Some(target),
+                base: Some(&base),
+                seen: seen.map(|stamp| Some(Stamp(stamp))),
+                newest_guard: Duration::from_millis(1),
+                ..input(&sync, source, &BTreeMap::new())
+            });
+            let decided: Vec<Side> = merged.conflicts.iter().map(|conflict| conflict.winner).collect();
+            let expected = winner.unwrap_or(owner);
+            assert_eq!(decided, [expected], "case {index}, {owner:?} owns, from {side:?}");
         }
     }
 }

@@ -8,7 +8,7 @@ use reqwest::{Client, Url};
 use seamless_core::{Clock, Effect, Error, ErrorKind, Result};
 
 use crate::egress::{self, PublicOnly};
-use crate::limits::{Limits, late};
+use crate::limits::Limits;
 use crate::{HttpSettings, Request, Response};
 
 /// A client for one origin. Cheap to share behind an `Arc`; connections are pooled and reused.
@@ -264,7 +264,7 @@ struct Failure {
 impl Failure {
     fn transport(&self, error: reqwest::Error, base: &Url, settings: &HttpSettings) -> Error {
         if self.progress.get() == LATE {
-            return self.located(late());
+            return self.located(Error::late());
         }
         let error = error.without_url();
         let causes = causes(&error);

@@ -38,13 +38,13 @@ impl Limits {
             .await
             .map_err(|_| Error::unavailable("the http client is closed"))?;
         if let Some(bucket) = &self.bucket {
-            let wait = bucket.take(clock.monotonic(), send_by).ok_or_else(late)?;
+            let wait = bucket.take(clock.monotonic(), send_by).ok_or_else(Error::late)?;
             if !wait.is_zero() {
                 clock.sleep(wait).await;
             }
         }
         if send_by.is_some_and(|by| clock.monotonic() > by) {
-            return Err(late());
+            return Err(Error::late());
         }
         Ok(permit)
     }
@@ -64,12 +64,6 @@ impl Limits {
         endpoints.insert(endpoint.to_owned(), slots.clone());
         Ok(slots)
     }
-}
-
-/// The call was not sent: its time had passed.
-pub(crate) fn late() -> Error {
-    Error::unavailable("the call waited too long behind others and was not sent")
-        .effect(seamless_core::Effect::NotApplied)
 }
 
 /// Token bucket, kept as the time when the next token is due: no timer needs to fill it.

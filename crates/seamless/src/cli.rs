@@ -307,9 +307,9 @@ pub(crate) enum New {
     Connector {
         /// Name of the connector, its crate and its folder (`acme-crm`).
         name: String,
-        /// Where Seamless is checked out, seen from the new folder.
-        #[arg(long, value_name = "PATH", default_value = "../seamless")]
-        seamless: String,
+        /// Where Seamless is checked out.
+        #[arg(long, value_name = "PATH", default_value = "seamless")]
+        seamless: PathBuf,
     },
 }
 

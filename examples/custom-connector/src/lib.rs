@@ -12,56 +12,46 @@ use seamless_core::mapping::{FieldMapping, SideMapping};
 use seamless_core::{
     Capabilities, Clock, EntityInfo, EntityName, Error, ErrorKind, ExternalKey, FieldInfo, ListRequest,
     Lookup, NativeRecord, OpenContext, Page, PageToken, PluginInfo, Reader, RecordId, Result, Source,
-    SourcePlugin, Target, TargetPlugin, Value, Write, WriteAction, Written, lookup,
+    SourcePlugin, Target, TargetPlugin, Value, Write, WriteAction, Written, read_settings,
 };
+use serde_json::Value as Json;
 use sheet::Sheet;
 
 /// The plugin, kind `csv`. What `main` registers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CsvPlugin;
 
-const INFO: PluginInfo = PluginInfo {
-    kind: "csv",
-    summary: "CSV files in a folder",
-};
-/// The contract's bound for one lookup.
-const FOUND_MAX: usize = 50;
-
 /// The `[systems.<name>]` table, without its `kind`.
-#[derive(Debug, serde::Deserialize)]
+#[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
     /// The folder, relative to the tenant's file (as the host does for every setting that ends in `_path`).
     folder_path: PathBuf,
 }
 
-impl Settings {
-    fn parse(settings: &serde_json::Value) -> Result<Settings> {
-        serde_json::from_value(settings.clone())
-            .map_err(|error| Error::config(format!("the csv settings are not understood: {error}")))
-    }
-}
-
 #[async_trait]
 impl SourcePlugin for CsvPlugin {
     fn info(&self) -> PluginInfo {
-        INFO
+        PluginInfo {
+            kind: "csv",
+            summary: "CSV files in a folder",
+        }
     }
 
-    fn validate(&self, settings: &serde_json::Value) -> Result<()> {
-        Settings::parse(settings).map(drop)
+    fn validate(&self, settings: &Json) -> Result<()> {
+        read_settings::<Settings>(settings).map(drop)
     }
 
-    fn default_mapping(&self, _: &serde_json::Value, entity: &EntityName) -> Result<Option<SideMapping>> {
-        let fields = [
-            ("name", FieldMapping::text("name").required()),
-            ("phone", FieldMapping::text("phone")),
-            ("address.city", FieldMapping::text("city")),
-        ];
+    fn default_mapping(&self, _: &Json, entity: &EntityName) -> Result<Option<SideMapping>> {
         Ok((entity.as_str() == "account").then(|| SideMapping {
             entity: "customers".to_owned(),
             xref: Some("partner_id".to_owned()),
-            fields: fields.map(|(field, mapping)| (field.to_owned(), mapping)).into(),
+            fields: [
+                ("name".to_owned(), FieldMapping::text("name").required()),
+                ("phone".to_owned(), FieldMapping::text("phone")),
+                ("address.city".to_owned(), FieldMapping::text("city")),
+            ]
+            .into(),
         }))
     }
 
@@ -72,10 +62,6 @@ impl SourcePlugin for CsvPlugin {
 
 #[async_trait]
 impl TargetPlugin for CsvPlugin {
-    fn info(&self) -> PluginInfo {
-        INFO
-    }
-
     async fn open(&self, ctx: &OpenContext) -> Result<Arc<dyn Target>> {
         Ok(Folder::open(ctx)?)
     }
@@ -93,7 +79,7 @@ impl Folder {
     fn open(ctx: &OpenContext) -> Result<Arc<Folder>> {
         ctx.shared.get_or_try_init(|| {
             Ok(Folder {
-                path: Settings::parse(&ctx.settings)?.folder_path,
+                path: read_settings::<Settings>(&ctx.settings)?.folder_path,
                 clock: ctx.clock.clone(),
                 writing: Mutex::default(),
             })
@@ -104,46 +90,30 @@ impl Folder {
         let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sheet = Sheet::read(&self.path, &write.entity)?;
         let (id, fields) = match &write.action {
-            WriteAction::Create { fields } => (sheet.add(), fields),
-            WriteAction::Update { current, fields } => (number(&current.id)?, fields),
+            WriteAction::Create { fields } => (sheet.rows.keys().last().map_or(1, |last| last + 1), fields),
+            WriteAction::Update { current, fields } => {
+                let row = current.id.number().filter(|id| sheet.rows.contains_key(id));
+                let no_row = || Error::new(ErrorKind::NotFound, "there is no such row");
+                (row.ok_or_else(no_row)?, fields)
+            }
             WriteAction::Delete { .. } => {
                 return Err(Error::invalid("rows of a CSV file are not deleted by us"));
             }
         };
+        let row = sheet.rows.entry(id).or_default();
         for (field, value) in fields {
-            sheet.set(id, field, value.to_plain().unwrap_or_default())?;
+            if field == "id" || !sheet.columns.contains(field) {
+                return Err(Error::invalid(format!("no column can be written as {field}")).field(field));
+            }
+            row.insert(field.clone(), Value::text(value.to_plain().unwrap_or_default()));
         }
         // The last look at the clock comes right before the deed.
         if self.clock.monotonic() > write.send_by {
-            return Err(
-                Error::new(ErrorKind::Unavailable, "too late to write; nothing was").retry_later(None),
-            );
+            return Err(Error::late());
         }
-        sheet.save(&self.path, &write.entity)?;
-        Ok(Written {
-            id: RecordId(id.to_string()),
-        })
-    }
-}
-
-fn number(id: &RecordId) -> Result<u64> {
-    let no_row = |_| {
-        Error::new(
-            ErrorKind::NotFound,
-            "ids are whole numbers here; there is no such row",
-        )
-    };
-    id.as_str().parse().map_err(no_row)
-}
-
-fn fits(row: &NativeRecord, asked: &Lookup) -> bool {
-    match asked {
-        Lookup::AboveId(id) => number(&row.id).ok() > number(id).ok(),
-        Lookup::Field { field, value } => {
-            let lower =
-                |value: Option<&Value>| value.and_then(Value::to_plain).map(|text| text.to_lowercase());
-            !value.is_empty() && lower(lookup(&row.fields, field)) == lower(Some(value))
-        }
+        sheet.save()?;
+        let id = RecordId(id.to_string());
+        Ok(Written { id })
     }
 }
 
@@ -162,17 +132,10 @@ impl Reader for Folder {
     }
 
     async fn describe(&self, entity: &str) -> Result<EntityInfo> {
-        let described = |name: &String| FieldInfo {
-            name: name.clone(),
-            data_type: "text".to_owned(),
-            length: None,
-            required: false,
-            read_only: false,
-            options: None,
-            reference: None,
-        };
+        let sheet = Sheet::read(&self.path, entity)?;
+        let columns = sheet.columns.into_iter().filter(|column| column != "id");
         Ok(EntityInfo {
-            fields: Sheet::read(&self.path, entity)?.fields().map(described).collect(),
+            fields: columns.map(FieldInfo::text).collect(),
             can_create: true,
             can_update: true,
         })
@@ -180,49 +143,43 @@ impl Reader for Folder {
 
     async fn fetch(&self, entity: &str, ids: &[RecordId]) -> Result<Vec<NativeRecord>> {
         let sheet = Sheet::read(&self.path, entity)?;
-        Ok(ids
-            .iter()
-            .filter_map(|id| sheet.record(number(id).ok()?))
-            .collect())
+        Ok(ids.iter().filter_map(|id| sheet.record(id.number()?)).collect())
     }
 
     async fn find(&self, entity: &str, lookups: &[Lookup]) -> Result<Vec<Vec<NativeRecord>>> {
         let rows: Vec<NativeRecord> = Sheet::read(&self.path, entity)?.records_after(None).collect();
-        let found = |asked: &Lookup| {
+        let fitting = |asked: &Lookup| {
             rows.iter()
-                .filter(|row| fits(row, asked))
-                .take(FOUND_MAX)
+                .filter(|row| asked.fits(row))
+                .take(asked.found_max())
                 .cloned()
                 .collect()
         };
-        Ok(lookups.iter().map(found).collect())
+        Ok(lookups.iter().map(fitting).collect())
     }
 
     async fn ping(&self) -> Result<()> {
-        let folder = std::fs::read_dir(&self.path);
-        folder
-            .map(drop)
-            .map_err(|error| sheet::unavailable("the folder cannot be read", error))
+        let folder = std::fs::read_dir(&self.path).map(drop);
+        folder.map_err(|error| sheet::unavailable("the folder cannot be read", error))
     }
 }
 
 #[async_trait]
 impl Source for Folder {
     async fn list(&self, request: &ListRequest) -> Result<Page> {
+        let garbled = || Error::protocol("the page token is none of ours");
         let after = request
             .after
             .as_ref()
-            .map(|token| number(&RecordId(token.0.clone())))
+            .map(|token| token.0.parse().map_err(|_| garbled()))
             .transpose()?;
         let sheet = Sheet::read(&self.path, &request.entity)?;
         let mut records: Vec<NativeRecord> = sheet.records_after(after).take(request.limit + 1).collect();
         let more = records.len() > request.limit;
         records.truncate(request.limit);
+        let last = records.last().filter(|_| more);
         Ok(Page {
-            next: records
-                .last()
-                .filter(|_| more)
-                .map(|row| PageToken(row.id.0.clone())),
+            next: last.map(|row| PageToken(row.id.0.clone())),
             records,
             server_time: None,
         })

@@ -10,7 +10,7 @@ async fn main() -> Result<()> {
     let plugins = Plugins {
         registry: Registry::default().connector(CsvPlugin),
         models: seamless_entities::models(),
-        defaults: |_, _| None,
+        defaults: seamless_entities::default_mapping,
     };
     let host = Host::open(Config::load(file.as_ref())?, plugins).await?;
     let options = RunOptions {

@@ -1,28 +1,29 @@
 //! One CSV file, read whole and written whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use seamless_core::{Effect, Error, ErrorKind, NativeRecord, RecordId, Result, Value};
+use seamless_core::{Effect, Error, ErrorKind, Fields, NativeRecord, RecordId, Result, Value};
 
 /// Nobody keeps more in a file like this; whoever does needs another connector.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
 pub(crate) struct Sheet {
-    columns: Vec<String>,
-    id_column: usize,
-    rows: BTreeMap<u64, Vec<String>>,
+    file: PathBuf,
+    pub(crate) columns: Vec<String>,
+    /// By id, which never changes: rows that are edited in the meantime stay where they are.
+    pub(crate) rows: BTreeMap<u64, Fields>,
 }
 
 impl Sheet {
     pub(crate) fn read(folder: &Path, entity: &str) -> Result<Sheet> {
-        let file = File::open(path(folder, entity)?)
-            .map_err(|error| unavailable("the file cannot be opened", error).with("entity", entity))?;
+        let file = path(folder, entity)?;
+        let broken = |what: String| Error::protocol(what).with("entity", entity);
         let mut text = Vec::new();
-        file.take(FILE_BYTES_MAX + 1)
-            .read_to_end(&mut text)
+        File::open(&file)
+            .and_then(|opened| opened.take(FILE_BYTES_MAX + 1).read_to_end(&mut text))
             .map_err(|error| unavailable("the file cannot be read", error).with("entity", entity))?;
         if text.len() as u64 > FILE_BYTES_MAX {
             let message = format!("the file is larger than {FILE_BYTES_MAX} bytes");
@@ -30,107 +31,68 @@ impl Sheet {
         }
         // A file that is cut off would look like one from which rows have been deleted.
         if text.last() != Some(&b'\n') {
-            return Err(Error::protocol("the file does not end with a line's end").with("entity", entity));
+            return Err(broken("its last line is cut off".to_owned()));
         }
-        let broken = |line: u64, why: &str| {
-            Error::protocol(format!("line {line} cannot be read: {why}")).with("entity", entity)
-        };
         let mut reader = csv::Reader::from_reader(text.as_slice());
-        let header = reader
-            .headers()
-            .map_err(|_| broken(1, "it is no list of columns"))?;
-        let columns: Vec<String> = header.iter().map(str::to_owned).collect();
-        let id_column = columns.iter().position(|column| column == "id");
-        let id_column = id_column.ok_or_else(|| broken(1, "no column is called id"))?;
+        let header = reader.headers().ok();
+        let columns: Vec<String> =
+            header.map_or(Vec::new(), |header| header.iter().map(str::to_owned).collect());
+        let names: BTreeSet<&str> = columns.iter().map(String::as_str).collect();
+        if names.len() != columns.len() || !names.contains("id") {
+            return Err(broken(
+                "its first line does not name each column once, id among them".to_owned(),
+            ));
+        }
         let mut rows = BTreeMap::new();
-        for row in reader.records() {
-            let row = row.map_err(|error| {
-                broken(
-                    error.position().map_or(0, csv::Position::line),
-                    "it has not one cell for each column",
-                )
-            })?;
-            let line = row.position().map_or(0, csv::Position::line);
-            let id = row[id_column]
-                .parse()
-                .map_err(|_| broken(line, "its id is no whole number"))?;
-            if rows.insert(id, row.iter().map(str::to_owned).collect()).is_some() {
-                return Err(broken(line, "an earlier row has the same id"));
+        for (row, number) in reader.deserialize::<BTreeMap<String, String>>().zip(1..) {
+            let row = row.map_err(|_| broken(format!("row {number} has not one cell for each column")))?;
+            let id = row.get("id").and_then(|id| id.parse().ok());
+            let id = id.ok_or_else(|| broken(format!("row {number} has no id that is a whole number")))?;
+            let fields = row.into_iter().filter(|(column, _)| column != "id");
+            let fields = fields.map(|(column, cell)| (column, Value::text(cell))).collect();
+            if rows.insert(id, fields).is_some() {
+                return Err(broken(format!("row {number} has the id of an earlier one")));
             }
         }
-        Ok(Sheet {
-            columns,
-            id_column,
-            rows,
-        })
+        Ok(Sheet { file, columns, rows })
     }
 
     /// Puts the new file in the place of the old one, in one step: a reader sees the one or the other, whatever happens.
-    pub(crate) fn save(&self, folder: &Path, entity: &str) -> Result<()> {
-        let file = path(folder, entity)?;
-        let draft = file.with_extension("csv.new");
-        let write = || -> std::io::Result<()> {
+    pub(crate) fn save(&self) -> Result<()> {
+        let draft = self.file.with_extension("csv.new");
+        let write = || -> io::Result<()> {
             let mut writer = csv::Writer::from_writer(File::create(&draft)?);
             writer.write_record(&self.columns)?;
-            for row in self.rows.values() {
-                writer.write_record(row)?;
+            for (id, fields) in &self.rows {
+                let cell = |column: &String| match column.as_str() {
+                    "id" => id.to_string(),
+                    _ => fields.get(column).and_then(Value::to_plain).unwrap_or_default(),
+                };
+                writer.write_record(self.columns.iter().map(cell))?;
             }
             writer
                 .into_inner()
                 .map_err(csv::IntoInnerError::into_error)?
                 .sync_all()?;
-            fs::rename(&draft, &file)
+            fs::rename(&draft, &self.file)
         };
-        write().map_err(|error| unavailable("the file cannot be written", error).with("entity", entity))
+        write().map_err(|error| unavailable("the file cannot be written", error))
     }
 
-    /// A new empty row.
-    pub(crate) fn add(&mut self) -> u64 {
-        let id = self.rows.keys().last().map_or(1, |last| last + 1);
-        let mut row = vec![String::new(); self.columns.len()];
-        row[self.id_column] = id.to_string();
-        self.rows.insert(id, row);
-        id
-    }
-
-    pub(crate) fn set(&mut self, id: u64, field: &str, text: String) -> Result<()> {
-        let column = self.columns.iter().position(|column| column == field);
-        let column = column.filter(|column| *column != self.id_column);
-        let column = column
-            .ok_or_else(|| Error::invalid(format!("no column can be written as {field}")).field(field))?;
-        let no_row = || Error::new(ErrorKind::NotFound, "there is no such row").with("record", id);
-        self.rows.get_mut(&id).ok_or_else(no_row)?[column] = text;
-        Ok(())
-    }
-
-    pub(crate) fn fields(&self) -> impl Iterator<Item = &String> {
-        self.columns.iter().filter(|column| *column != "id")
+    pub(crate) fn records_after(&self, after: Option<u64>) -> impl Iterator<Item = NativeRecord> {
+        let rest = self.rows.range(after.map_or(0, |id| id.saturating_add(1))..);
+        rest.filter_map(|(id, _)| self.record(*id))
     }
 
     pub(crate) fn record(&self, id: u64) -> Option<NativeRecord> {
-        let cells = self.columns.iter().zip(self.rows.get(&id)?);
-        let value = |cell: &String| {
-            if cell.is_empty() {
-                Value::Null
-            } else {
-                Value::text(cell)
-            }
-        };
+        let fields = self.rows.get(&id)?.clone();
         Some(NativeRecord {
             id: RecordId(id.to_string()),
             stamp: None,
             created: None,
             version: None,
-            fields: cells
-                .map(|(column, cell)| (column.clone(), value(cell)))
-                .collect(),
+            fields,
         })
-    }
-
-    /// By id, which never changes: rows that are edited in the meantime stay where they are.
-    pub(crate) fn records_after(&self, after: Option<u64>) -> impl Iterator<Item = NativeRecord> {
-        let rest = self.rows.range(after.map_or(0, |id| id.saturating_add(1))..);
-        rest.filter_map(|(id, _)| self.record(*id))
     }
 }
 
@@ -146,6 +108,6 @@ fn path(folder: &Path, entity: &str) -> Result<PathBuf> {
 }
 
 /// The disk does not do what it should. Nothing has been changed: the old file is there until the new one is complete.
-pub(crate) fn unavailable(what: &str, error: std::io::Error) -> Error {
+pub(crate) fn unavailable(what: &str, error: io::Error) -> Error {
     Error::unavailable(what).effect(Effect::NotApplied).because(error)
 }

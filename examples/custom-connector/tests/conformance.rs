@@ -5,13 +5,10 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use custom_connector::CsvPlugin;
-use seamless_core::{
-    Clock, Fields, OpenContext, RecordId, Result, Shared, SourcePlugin, TargetPlugin, Value,
-};
+use seamless_core::{Clock, Fields, RecordId, Result, Value};
 use seamless_testkit::conformance::TestClock;
 use seamless_testkit::conformance::connector::{
     Bench, Credentials, Exact, Fault, Opened, Peer, Subject, run,
@@ -31,7 +28,6 @@ impl Bench for Folders {
     fn subject(&self) -> Subject {
         Subject {
             entity: "customers".to_owned(),
-            required: Fields::new(),
             name: "name".to_owned(),
             other: "city".to_owned(),
             cross_reference: Some("partner_id".to_owned()),
@@ -41,7 +37,7 @@ impl Bench for Folders {
                 Exact::same("name", "Zoë \"🦀\", 年\nsecond line"),
                 Exact::same("city", Value::Null),
             ],
-            secrets: Vec::new(),
+            ..Subject::default()
         }
     }
 
@@ -52,7 +48,6 @@ impl Bench for Folders {
         let file = folder.join("customers.csv");
         fs::write(&file, "id,partner_id,name,phone,city\n").unwrap();
         let clock = TestClock::new();
-        clock.advance(Duration::from_secs(1));
         Box::new(People {
             home,
             folder,
@@ -104,17 +99,8 @@ impl Peer for People {
     }
 
     async fn open(&self, _: Credentials) -> Result<Opened> {
-        let ctx = OpenContext {
-            system: "files".into(),
-            settings: json!({ "folder_path": self.folder }),
-            secrets: [].into(),
-            clock: self.clock.clone(),
-            shared: Shared::default(),
-        };
-        Ok(Opened {
-            source: SourcePlugin::open(&CsvPlugin, &ctx).await?,
-            target: TargetPlugin::open(&CsvPlugin, &ctx).await?,
-        })
+        let settings = json!({ "folder_path": self.folder });
+        Opened::by(&CsvPlugin, settings, &[], self.clock.clone()).await
     }
 
     async fn seed(&self, records: &[Fields]) -> Vec<RecordId> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use seamless_core::{Error, OpenContext, Result, Secret};
+use seamless_core::{Error, OpenContext, Result, Secret, read_settings};
 use seamless_http::HttpSettings;
 use serde::Deserialize;
 
@@ -121,8 +121,7 @@ impl Default for AutotaskSettings {
 impl AutotaskSettings {
     /// Reads and checks the table; errors name the setting.
     pub(crate) fn parse(settings: &serde_json::Value) -> Result<AutotaskSettings> {
-        let parsed: AutotaskSettings = serde_json::from_value(settings.clone())
-            .map_err(|e| Error::config(format!("the autotask settings are not understood: {e}")))?;
+        let parsed: AutotaskSettings = read_settings(settings)?;
         let missing = [
             ("username", &parsed.username),
             ("integration_code", &parsed.integration_code),

@@ -161,13 +161,9 @@ impl Facts {
 /// A field that the connector presents in place of a number.
 fn presented(name: &str, data_type: &str, read_only: bool) -> FieldInfo {
     FieldInfo {
-        name: name.to_owned(),
         data_type: data_type.to_owned(),
-        length: None,
-        required: false,
         read_only,
-        options: None,
-        reference: None,
+        ..FieldInfo::text(name)
     }
 }
 

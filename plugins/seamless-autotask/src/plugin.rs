@@ -47,10 +47,6 @@ impl SourcePlugin for Autotask {
 
 #[async_trait]
 impl TargetPlugin for Autotask {
-    fn info(&self) -> PluginInfo {
-        INFO
-    }
-
     async fn open(&self, ctx: &OpenContext) -> Result<Arc<dyn Target>> {
         Ok(Arc::new(Connector::open(ctx)?))
     }

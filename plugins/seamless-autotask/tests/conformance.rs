@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use seamless_autotask::Autotask;
-use seamless_core::{Clock, Fields, OpenContext, Result, Secret, Shared, SourcePlugin, TargetPlugin, Value};
-use seamless_sandbox::{Entity, Sandbox, System};
+use seamless_core::{Clock, Fields, Result, Value};
+use seamless_sandbox::{Entity, System};
 use seamless_testkit::conformance::connector::sandbox::SandboxBench;
 use seamless_testkit::conformance::connector::{Credentials, Exact, Opened, Subject, run};
 use serde_json::json;
@@ -80,7 +80,7 @@ async fn conform(entity: Entity, subject: Subject, cases: usize) {
         system: System::Autotask,
         entity,
         subject,
-        open: |sandbox, clock, credentials| Box::pin(open(context(sandbox, clock, credentials))),
+        open: |sandbox, clock, credentials| Box::pin(open(sandbox.autotask_url.clone(), clock, credentials)),
     })
     .await;
     assert_eq!(report.verdict(cases), Ok(()));
@@ -108,28 +108,15 @@ fn fields<const N: usize>(given: [(&str, Value); N]) -> Fields {
     given.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
-fn context(sandbox: &Sandbox, clock: Arc<dyn Clock>, credentials: Credentials) -> OpenContext {
+async fn open(endpoint: String, clock: Arc<dyn Clock>, credentials: Credentials) -> Result<Opened> {
     let secret = match credentials {
         Credentials::Right => SECRET,
         Credentials::Wrong => WRONG,
     };
-    OpenContext {
-        system: "autotask".into(),
-        settings: json!({
-            "endpoint": sandbox.autotask_url, "allow_private_network": true, "username": "integration@example.test",
-            "integration_code": {"env": "CODE"}, "secret": {"env": "SECRET"}, "default_owner_resource_id": 29682885, "timeout_secs": 10,
-        }),
-        secrets: [("integration_code", "SANDBOX"), ("secret", secret)]
-            .map(|(name, secret)| (name.to_owned(), Secret::new(secret)))
-            .into(),
-        clock,
-        shared: Shared::default(),
-    }
-}
-
-async fn open(context: OpenContext) -> Result<Opened> {
-    Ok(Opened {
-        source: SourcePlugin::open(&Autotask, &context).await?,
-        target: TargetPlugin::open(&Autotask, &context).await?,
-    })
+    let settings = json!({
+        "endpoint": endpoint, "allow_private_network": true, "username": "integration@example.test",
+        "integration_code": {"env": "CODE"}, "secret": {"env": "SECRET"}, "default_owner_resource_id": 29682885, "timeout_secs": 10,
+    });
+    let secrets = [("integration_code", "SANDBOX"), ("secret", secret)];
+    Opened::by(&Autotask, settings, &secrets, clock).await
 }

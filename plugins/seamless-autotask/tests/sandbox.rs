@@ -7,10 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use seamless_autotask::Autotask;
 use seamless_core::{
-    Clock, Effect, ErrorKind, Fields, ListRequest, Lookup, OpenContext, RecordId, Secret, Shared, Source,
-    SourcePlugin, Stamp, Target, TargetPlugin, Timestamp, Value, Write, WriteAction, lookup,
+    Clock, Effect, ErrorKind, Fields, ListRequest, Lookup, RecordId, Source, Stamp, Target, Timestamp, Value,
+    Write, WriteAction, lookup,
 };
 use seamless_sandbox::{Config, Fault, Faults, On, Sandbox, System, UdfIn};
+use seamless_testkit::conformance::connector::Opened;
 use serde_json::{Value as Json, json};
 
 /// A real clock: the sandbox runs in real time.
@@ -44,17 +45,10 @@ async fn bench(config: Config, extra: Json) -> Bench {
     for (name, value) in extra.as_object().expect("an object") {
         settings[name] = value.clone();
     }
-    let ctx = OpenContext {
-        system: "autotask".into(),
-        settings,
-        secrets: [("integration_code", "SANDBOX"), ("secret", "sandbox-secret")]
-            .map(|(name, secret)| (name.to_owned(), Secret::new(secret)))
-            .into(),
-        clock: Arc::new(RealClock(tokio::time::Instant::now())),
-        shared: Shared::default(),
-    };
-    let source = SourcePlugin::open(&Autotask, &ctx).await.expect("opens");
-    let target = TargetPlugin::open(&Autotask, &ctx).await.expect("opens");
+    let secrets = [("integration_code", "SANDBOX"), ("secret", "sandbox-secret")];
+    let clock = Arc::new(RealClock(tokio::time::Instant::now()));
+    let opened = Opened::by(&Autotask, settings, &secrets, clock).await;
+    let Opened { source, target } = opened.expect("opens");
     Bench {
         sandbox,
         source,

@@ -50,10 +50,6 @@ impl SourcePlugin for Rest {
 
 #[async_trait]
 impl TargetPlugin for Rest {
-    fn info(&self) -> PluginInfo {
-        INFO
-    }
-
     async fn open(&self, ctx: &OpenContext) -> Result<Arc<dyn Target>> {
         Ok(open(ctx)?)
     }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use seamless_core::{Clock, Fields, OpenContext, Result, Secret, Shared, SourcePlugin, TargetPlugin, Value};
+use seamless_core::{Clock, Fields, Result, Value};
 use seamless_rest::{Rest, SANDBOX_CRM};
-use seamless_sandbox::{Entity, Sandbox, System};
+use seamless_sandbox::{Entity, System};
 use seamless_testkit::conformance::connector::sandbox::SandboxBench;
 use seamless_testkit::conformance::connector::{Credentials, Exact, Opened, Subject, run};
 use serde_json::json;
@@ -67,29 +67,17 @@ fn bench(entity: Entity, subject: Subject) -> SandboxBench {
         system: System::Crm,
         entity,
         subject,
-        open: |sandbox, clock, credentials| Box::pin(open(context(sandbox, clock, credentials))),
+        open: |sandbox, clock, credentials| Box::pin(open(sandbox.crm_url.clone(), clock, credentials)),
     }
 }
 
-fn context(sandbox: &Sandbox, clock: Arc<dyn Clock>, credentials: Credentials) -> OpenContext {
+async fn open(endpoint: String, clock: Arc<dyn Clock>, credentials: Credentials) -> Result<Opened> {
     let token = match credentials {
         Credentials::Right => TOKEN,
         Credentials::Wrong => WRONG,
     };
-    OpenContext {
-        system: "crm".into(),
-        settings: json!({
-            "manifest_toml": SANDBOX_CRM, "endpoint": sandbox.crm_url, "allow_private_network": true, "timeout_secs": 5,
-        }),
-        secrets: [("token".to_owned(), Secret::new(token))].into(),
-        clock,
-        shared: Shared::default(),
-    }
-}
-
-async fn open(context: OpenContext) -> Result<Opened> {
-    Ok(Opened {
-        source: SourcePlugin::open(&Rest, &context).await?,
-        target: TargetPlugin::open(&Rest, &context).await?,
-    })
+    let settings = json!({
+        "manifest_toml": SANDBOX_CRM, "endpoint": endpoint, "allow_private_network": true, "timeout_secs": 5,
+    });
+    Opened::by(&Rest, settings, &[("token", token)], clock).await
 }

@@ -9,7 +9,7 @@ use super::{DependentOptions, Event, Nudge, Priority, Remark, Usage, WebhookCall
 use crate::capability::Capabilities;
 use crate::error::{Error, Result};
 use crate::record::{NativeRecord, RecordId, Stamp};
-use crate::value::{Fields, Timestamp, Value};
+use crate::value::{Fields, Timestamp, Value, lookup};
 
 /// Where a list goes on. Made and read by the connector alone, kept by the host across restarts; at most 1,024 bytes.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -54,6 +54,30 @@ pub enum Lookup {
     AboveId(RecordId),
 }
 
+impl Lookup {
+    /// How many records its answer has at most.
+    pub fn found_max(&self) -> usize {
+        match self {
+            Lookup::Field { .. } => 50,
+            Lookup::AboveId(_) => 1_000,
+        }
+    }
+
+    /// Whether a record is what is asked for: how a connector disbelieves a server that ignores filters. Text compares in upper and lower case alike.
+    pub fn fits(&self, record: &NativeRecord) -> bool {
+        match self {
+            Lookup::AboveId(id) => match (record.id.number(), id.number()) {
+                (Some(here), Some(above)) => here > above,
+                _ => false,
+            },
+            Lookup::Field { field, value } => {
+                let plain = |value: Option<&Value>| Some(value?.to_plain()?.to_lowercase());
+                !value.is_empty() && plain(lookup(&record.fields, field)) == plain(Some(value))
+            }
+        }
+    }
+}
+
 impl std::fmt::Debug for Lookup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -71,7 +95,7 @@ pub struct Write {
     /// What to do.
     pub action: WriteAction,
     /// Monotonic time ([`crate::Clock::monotonic`]) after which the call must not be sent any more. The connector checks it in
-    /// the very step that sends, after every queue and limiter; a late call fails with `NotApplied` and `Later`.
+    /// the very step that sends, after every queue and limiter; a late call fails with [`Error::late`].
     pub send_by: Duration,
 }
 
@@ -123,6 +147,21 @@ pub struct FieldInfo {
     pub reference: Option<String>,
 }
 
+impl FieldInfo {
+    /// A text that can be written; nothing else is known of it.
+    pub fn text(name: impl Into<String>) -> FieldInfo {
+        FieldInfo {
+            name: name.into(),
+            data_type: "text".to_owned(),
+            length: None,
+            required: false,
+            read_only: false,
+            options: None,
+            reference: None,
+        }
+    }
+}
+
 /// One entry of an option list.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct OptionInfo {
@@ -165,8 +204,8 @@ pub trait Reader: Send + Sync {
     /// At most 500 ids a call; the implementation splits further where its system needs it.
     async fn fetch(&self, entity: &str, ids: &[RecordId]) -> Result<Vec<NativeRecord>>;
 
-    /// For each lookup, the records found, at most 50 a lookup (`AboveId`: 1,000). May lag behind writes by `search_lag_max`.
-    /// A server that ignores a filter must not be believed: every record returned really has the value (compared as text, upper and lower case alike).
+    /// For each lookup, the records found, at most [`Lookup::found_max`] each. May lag behind writes by `search_lag_max`.
+    /// A server that ignores a filter must not be believed: every record returned really is what was asked for ([`Lookup::fits`]).
     async fn find(&self, entity: &str, lookups: &[Lookup]) -> Result<Vec<Vec<NativeRecord>>>;
 
     /// Proves that the system can be reached with these credentials, without changing anything. Called by `check` and at start.
@@ -245,5 +284,45 @@ pub trait Target: Reader {
             "this system cannot be told of {}",
             event.name
         )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_fits_what_was_asked_for_and_nothing_else() {
+        let record = NativeRecord {
+            id: "10".into(),
+            stamp: None,
+            created: None,
+            version: None,
+            fields: [
+                ("name".to_owned(), Value::from("Ätna GmbH")),
+                ("size".to_owned(), Value::Int(7)),
+                ("blank".to_owned(), Value::Null),
+            ]
+            .into(),
+        };
+        let field = |field: &str, value: Value| Lookup::Field {
+            field: field.to_owned(),
+            value,
+        };
+        let cases = [
+            (field("name", "äTNA gmbh".into()), true),
+            (field("name", "Ätna".into()), false),
+            (field("size", "7".into()), true),
+            (field("size", 70.into()), false),
+            (field("blank", Value::Null), false),
+            (field("blank", "".into()), false),
+            (field("other", "Ätna GmbH".into()), false),
+            (Lookup::AboveId("9".into()), true),
+            (Lookup::AboveId("10".into()), false),
+            (Lookup::AboveId("x".into()), false),
+        ];
+        for (index, (asked, fits)) in cases.into_iter().enumerate() {
+            assert_eq!(asked.fits(&record), fits, "case {index}");
+        }
     }
 }

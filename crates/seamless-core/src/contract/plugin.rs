@@ -42,6 +42,12 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// A plugin's settings as a type of its own. With `#[serde(deny_unknown_fields)]` on it, what is misspelt is refused by name.
+pub fn read_settings<T: serde::de::DeserializeOwned>(settings: &serde_json::Value) -> Result<T> {
+    T::deserialize(settings)
+        .map_err(|error| Error::config(format!("the settings are not understood: {error}")))
+}
+
 /// Everything a plugin gets to open one configured system.
 #[derive(Clone)]
 pub struct OpenContext {
@@ -102,12 +108,9 @@ pub trait SourcePlugin: Send + Sync {
     async fn open(&self, ctx: &OpenContext) -> Result<Arc<dyn Source>>;
 }
 
-/// Makes targets. Same rules as [`SourcePlugin`].
+/// Makes targets of the same kind. Same rules as [`SourcePlugin`].
 #[async_trait]
 pub trait TargetPlugin: Send + Sync {
-    /// What it is.
-    fn info(&self) -> PluginInfo;
-
     /// Opens the writing side.
     async fn open(&self, ctx: &OpenContext) -> Result<Arc<dyn Target>>;
 }
@@ -129,7 +132,7 @@ impl Registry {
     /// When the kind is registered already: two plugins of one name are a mistake in `main`.
     pub fn connector<P: SourcePlugin + TargetPlugin + 'static>(mut self, plugin: P) -> Registry {
         let plugin = Arc::new(plugin);
-        let kind = SourcePlugin::info(&*plugin).kind;
+        let kind = plugin.info().kind;
         let source = self.sources.insert(kind, plugin.clone());
         let target = self.targets.insert(kind, plugin);
         assert!(

@@ -142,11 +142,7 @@ mod tests {
 
     fn field(name: &str, length: usize, options: &[(i64, &str, bool)]) -> FieldInfo {
         FieldInfo {
-            name: name.to_owned(),
-            data_type: "string".to_owned(),
             length: Some(length),
-            required: false,
-            read_only: false,
             options: (!options.is_empty()).then(|| {
                 options
                     .iter()
@@ -157,7 +153,7 @@ mod tests {
                     })
                     .collect()
             }),
-            reference: None,
+            ..FieldInfo::text(name)
         }
     }
 

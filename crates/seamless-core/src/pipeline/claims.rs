@@ -225,3 +225,6 @@ fn fence(engine: &Engine, version: u64) -> Expect {
         Expect::Version(version)
     }
 }
+
+#[cfg(test)]
+mod tests;

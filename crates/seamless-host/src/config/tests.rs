@@ -81,13 +81,6 @@ impl SourcePlugin for Fake {
 
 #[async_trait]
 impl TargetPlugin for Fake {
-    fn info(&self) -> PluginInfo {
-        PluginInfo {
-            kind: self.0,
-            summary: "",
-        }
-    }
-
     async fn open(&self, _: &OpenContext) -> Result<Arc<dyn Target>> {
         Err(Error::config("not in this test"))
     }

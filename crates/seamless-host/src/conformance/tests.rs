@@ -424,10 +424,6 @@ impl SourcePlugin for Toy {
 
 #[async_trait]
 impl TargetPlugin for Toy {
-    fn info(&self) -> PluginInfo {
-        SourcePlugin::info(self)
-    }
-
     async fn open(&self, _: &OpenContext) -> Result<Arc<dyn Target>> {
         Ok(Arc::new(self.clone()))
     }

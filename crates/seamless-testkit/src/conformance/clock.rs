@@ -28,9 +28,11 @@ struct State {
 const START: Timestamp = Timestamp(1_767_225_600_000_000);
 
 impl TestClock {
-    /// A clock at zero.
+    /// A clock that stands still. It has left zero, so that a test can speak of a moment before now.
     pub fn new() -> Arc<TestClock> {
-        Arc::default()
+        let clock = TestClock::default();
+        clock.advance(Duration::from_secs(1));
+        Arc::new(clock)
     }
 
     /// Moves the clock and wakes whom it passes.

@@ -251,7 +251,7 @@ impl Connector {
         self.sim.pause().await;
         let now = self.sim.now();
         if now > write.send_by {
-            return Err(Error::unavailable("too late to send").effect(Effect::NotApplied));
+            return Err(Error::late());
         }
         self.check_planned(write);
         let fault = {

@@ -9,10 +9,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use seamless_autotask::Autotask;
 use seamless_core::{
-    Clock, Fields, ListRequest, NativeRecord, OpenContext, RecordId, Secret, Shared, Source, SourcePlugin,
-    Stamp, Target, TargetPlugin, Timestamp, Value, Write, WriteAction,
+    Clock, Fields, ListRequest, NativeRecord, RecordId, Source, Stamp, Target, Timestamp, Value, Write,
+    WriteAction,
 };
 use seamless_sandbox::{Config, Sandbox};
+use seamless_testkit::conformance::connector::Opened;
 use serde_json::{Value as Json, json};
 
 /// A real clock: the sandbox runs in real time.
@@ -46,17 +47,10 @@ pub async fn bench(config: Config, extra: Json) -> Bench {
     for (name, value) in extra.as_object().expect("an object") {
         settings[name] = value.clone();
     }
-    let ctx = OpenContext {
-        system: "autotask".into(),
-        settings,
-        secrets: [("integration_code", "SANDBOX"), ("secret", "sandbox-secret")]
-            .map(|(name, secret)| (name.to_owned(), Secret::new(secret)))
-            .into(),
-        clock: Arc::new(RealClock(tokio::time::Instant::now())),
-        shared: Shared::default(),
-    };
-    let source = SourcePlugin::open(&Autotask, &ctx).await.expect("opens");
-    let target = TargetPlugin::open(&Autotask, &ctx).await.expect("opens");
+    let secrets = [("integration_code", "SANDBOX"), ("secret", "sandbox-secret")];
+    let clock = Arc::new(RealClock(tokio::time::Instant::now()));
+    let opened = Opened::by(&Autotask, settings, &secrets, clock).await;
+    let Opened { source, target } = opened.expect("opens");
     Bench {
         sandbox,
         source,

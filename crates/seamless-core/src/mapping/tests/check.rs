@@ -78,18 +78,6 @@ fn validate_names_each_mistake() {
     );
 }
 
-fn info(name: &str) -> FieldInfo {
-    FieldInfo {
-        name: name.into(),
-        data_type: "string".into(),
-        length: None,
-        required: false,
-        read_only: false,
-        options: None,
-        reference: None,
-    }
-}
-
 fn option(value: &str, label: &str, active: bool) -> OptionInfo {
     OptionInfo {
         value: value.into(),
@@ -105,37 +93,37 @@ fn live() -> EntityInfo {
             FieldInfo {
                 read_only: true,
                 required: true,
-                ..info("id")
+                ..FieldInfo::text("id")
             },
             FieldInfo {
                 required: true,
                 length: Some(100),
-                ..info("companyName")
+                ..FieldInfo::text("companyName")
             },
             FieldInfo {
                 required: true,
                 length: Some(0),
-                ..info("phone")
+                ..FieldInfo::text("phone")
             },
-            info("address"),
+            FieldInfo::text("address"),
             FieldInfo {
                 options: Some(types),
-                ..info("companyType")
+                ..FieldInfo::text("companyType")
             },
-            info("parentCompanyID"),
-            info("isActive"),
-            info("closedDate"),
-            info("queueID"),
+            FieldInfo::text("parentCompanyID"),
+            FieldInfo::text("isActive"),
+            FieldInfo::text("closedDate"),
+            FieldInfo::text("queueID"),
             FieldInfo {
                 read_only: true,
                 required: true,
-                ..info("companyID")
+                ..FieldInfo::text("companyID")
             },
             FieldInfo {
                 read_only: true,
-                ..info("createDate")
+                ..FieldInfo::text("createDate")
             },
-            info("udf.CRM ID"),
+            FieldInfo::text("udf.CRM ID"),
         ],
         can_create: true,
         can_update: true,
@@ -169,11 +157,11 @@ fn check_names_what_does_not_fit() {
     let mut extra = live();
     extra.fields.push(FieldInfo {
         required: true,
-        ..info("ownerResourceID")
+        ..FieldInfo::text("ownerResourceID")
     });
     extra.fields.push(FieldInfo {
         required: true,
-        ..info("isActive")
+        ..FieldInfo::text("isActive")
     });
     let (lead, customer) = (|| option("2", "Lead", true), || option("1", "Customer", true));
 

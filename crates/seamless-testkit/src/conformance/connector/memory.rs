@@ -10,7 +10,7 @@ use futures::future::poll_fn;
 use seamless_core::{
     Capabilities, Clock, Effect, EntityInfo, Error, ErrorKind, ExternalKey, FieldInfo, Fields, ListRequest,
     Lookup, NativeRecord, Page, PageToken, Reader, RecordId, Result, Source, Stamp, Target, Value, Write,
-    WriteAction, Written, lookup,
+    WriteAction, Written,
 };
 
 use super::{Bench, Credentials, Exact, Fault, Opened, Peer, Subject};
@@ -106,15 +106,13 @@ pub(super) type Rows = (Vec<NativeRecord>, Option<String>);
 
 impl MemorySystem {
     pub(super) fn new(capabilities: Capabilities) -> Arc<MemorySystem> {
-        let clock = TestClock::new();
-        clock.advance(Duration::from_secs(1));
         let state = State {
             ticks: 1_000_000,
             ..State::default()
         };
         Arc::new(MemorySystem {
             capabilities,
-            clock,
+            clock: TestClock::new(),
             state: Mutex::new(state),
         })
     }
@@ -126,13 +124,7 @@ impl MemorySystem {
     /// `GET /customers?since=…&after=…`: ordered by stamp and id.
     pub(super) fn rows(&self, since: Option<i64>, after: Option<&str>, limit: usize) -> Result<Rows, No> {
         let state = self.reading()?;
-        let place = |row: &NativeRecord| {
-            format!(
-                "{:020}/{:020}",
-                stamp(row),
-                row.id.as_str().parse().unwrap_or(0_u64)
-            )
-        };
+        let place = |row: &NativeRecord| format!("{:020}/{:020}", stamp(row), row.id.number().unwrap_or(0));
         let mut rows: Vec<&NativeRecord> = state.rows.values().collect();
         rows.retain(|row| since.is_none_or(|since| stamp(row) >= since));
         rows.sort_by_key(|row| place(row));
@@ -396,28 +388,19 @@ impl MemoryConnector {
         });
         match sent.await? {
             Some(id) => Ok(Written { id }),
-            None => Err(too_late()),
+            None => Err(Error::late()),
         }
     }
 }
 
-/// What a write says that was not sent.
-fn too_late() -> Error {
-    Error::new(
-        ErrorKind::Unavailable,
-        "the time to send this call is over; it was not sent",
-    )
-    .retry_later(None)
-}
-
 fn number(id: &RecordId) -> Result<u64> {
-    let missing = |_| {
+    let missing = || {
         Error::new(
             ErrorKind::NotFound,
             "ids are numbers here; the record does not exist",
         )
     };
-    id.as_str().parse().map_err(missing)
+    id.number().ok_or_else(missing)
 }
 
 #[async_trait]
@@ -428,13 +411,9 @@ impl Reader for MemoryConnector {
 
     async fn describe(&self, _entity: &str) -> Result<EntityInfo> {
         let field = |name: &str| FieldInfo {
-            name: name.to_owned(),
             data_type: if name == "amount" { "number" } else { "text" }.to_owned(),
             length: Some(LENGTH_MAX),
-            required: false,
-            read_only: false,
-            options: None,
-            reference: None,
+            ..FieldInfo::text(name)
         };
         Ok(EntityInfo {
             fields: FIELDS.map(field).into(),
@@ -454,11 +433,11 @@ impl Reader for MemoryConnector {
     async fn find(&self, _entity: &str, lookups: &[Lookup]) -> Result<Vec<Vec<NativeRecord>>> {
         let mut answers = Vec::new();
         for asked in lookups.chunks(self.system.capabilities.find_batch_max) {
-            let found = self.call(|system| system.search(|row| asked.iter().any(|l| fits(row, l))));
+            let found = self.call(|system| system.search(|row| asked.iter().any(|one| one.fits(row))));
             let found = found.await?;
             // Whatever the server sent: each question gets what fits it.
             answers.extend(asked.iter().map(|one| {
-                let fitting = found.iter().filter(|row| fits(row, one));
+                let fitting = found.iter().filter(|row| one.fits(row));
                 fitting.cloned().collect::<Vec<_>>()
             }));
         }
@@ -467,15 +446,6 @@ impl Reader for MemoryConnector {
 
     async fn ping(&self) -> Result<()> {
         self.call(MemorySystem::ping).await
-    }
-}
-
-fn fits(row: &NativeRecord, asked: &Lookup) -> bool {
-    match asked {
-        Lookup::AboveId(id) => number(&row.id).ok() > number(id).ok(),
-        Lookup::Field { field, value } => {
-            !value.is_empty() && lookup(&row.fields, field).is_some_and(|held| held == value)
-        }
     }
 }
 

@@ -21,12 +21,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use seamless_core::{
-    Capabilities, Clock, Error, Fields, ListRequest, NativeRecord, Page, PageToken, RecordId, Result, Source,
-    Stamp, Target, Value, Write, WriteAction, Written,
+    Capabilities, Clock, Error, Fields, ListRequest, NativeRecord, OpenContext, Page, PageToken, RecordId,
+    Result, Secret, Shared, Source, SourcePlugin, Stamp, SystemId, Target, TargetPlugin, Value, Write,
+    WriteAction, Written,
 };
 
 /// What the cases write and read. Paths and values are native.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Subject {
     /// The entity the cases work on.
     pub entity: String,
@@ -113,6 +114,30 @@ pub struct Opened {
     pub source: Arc<dyn Source>,
     /// The writing side.
     pub target: Arc<dyn Target>,
+}
+
+impl Opened {
+    /// Opens a plugin as a host does: with its settings, its secrets by the names of their settings, and a clock.
+    pub async fn by<P: SourcePlugin + TargetPlugin>(
+        plugin: &P,
+        settings: serde_json::Value,
+        secrets: &[(&str, &str)],
+        clock: Arc<dyn Clock>,
+    ) -> Result<Opened> {
+        let secret = |(name, secret): &(&str, &str)| ((*name).to_owned(), Secret::new(*secret));
+        let ctx = OpenContext {
+            system: SystemId::from("system"),
+            settings,
+            secrets: secrets.iter().map(secret).collect(),
+            clock,
+            shared: Shared::default(),
+        };
+        plugin.validate(&ctx.settings)?;
+        Ok(Opened {
+            source: SourcePlugin::open(plugin, &ctx).await?,
+            target: TargetPlugin::open(plugin, &ctx).await?,
+        })
+    }
 }
 
 /// Makes the systems that the connector is tried against.

@@ -34,9 +34,37 @@ const NAME_CHARACTERS_MAX: usize = 40;
 
 pub(super) fn new(new: &New, output: &Output) -> anyhow::Result<Exit> {
     let New::Connector { name, seamless } = new;
-    let files = project(name, seamless)?;
-    let folder = Path::new(name);
-    std::fs::create_dir(folder).map_err(|error| match error.kind() {
+    let paths = make(Path::new(""), name, seamless)?;
+    let next = [
+        format!("cd {name} && cargo test; it is a connector for CSV files, and it conforms"),
+        "turn it into yours: settings and mapping in src/lib.rs, the system itself in src/sheet.rs, its people in tests/conformance.rs"
+            .to_owned(),
+        "docs/connector.md says what a connector must keep".to_owned(),
+    ];
+    output.print(&json!({ "folder": name, "files": paths, "next": next }), || {
+        let mut text = format!("{name} is made. Next:\n");
+        for (number, step) in next.iter().enumerate() {
+            text += &format!("  {}. {step}\n", number + 1);
+        }
+        text
+    })?;
+    Ok(Exit::Done)
+}
+
+/// Makes the folder in this place, and tells what is in it.
+fn make(place: &Path, name: &str, seamless: &Path) -> anyhow::Result<Vec<&'static str>> {
+    let mut files = project(name, &from_the_folder(seamless))?;
+    let versions = std::fs::read_to_string(place.join(seamless).join("Cargo.lock")).map_err(|_| {
+        let message = format!(
+            "there is no Seamless in {}; say where it is checked out, with --seamless PATH",
+            seamless.display()
+        );
+        Error::config(message)
+    })?;
+    // The versions that Seamless is tested with; cargo leaves out what the project does not need.
+    files.push(("Cargo.lock", versions));
+    let folder = place.join(name);
+    std::fs::create_dir(&folder).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => {
             let message = format!("{name} exists already and is left as it is; choose another name");
             Error::new(ErrorKind::Refused, message)
@@ -50,22 +78,17 @@ pub(super) fn new(new: &New, output: &Output) -> anyhow::Result<Exit> {
         }
         std::fs::write(file, text)?;
     }
-    let next = [
-        format!("see {name}/Cargo.toml: the dependencies expect Seamless in {seamless}, seen from {name}"),
-        format!("cd {name} && cargo test; it is a connector for CSV files, and it conforms"),
-        "turn it into yours: settings and mapping in src/lib.rs, the system itself in src/sheet.rs, its people in tests/conformance.rs"
-            .to_owned(),
-        "docs/connector.md says what a connector must keep".to_owned(),
-    ];
-    let paths: Vec<&str> = files.iter().map(|(path, _)| *path).collect();
-    output.print(&json!({ "folder": name, "files": paths, "next": next }), || {
-        let mut text = format!("{name} is made. Next:\n");
-        for (number, step) in next.iter().enumerate() {
-            text += &format!("  {}. {step}\n", number + 1);
-        }
-        text
-    })?;
-    Ok(Exit::Done)
+    Ok(files.into_iter().map(|(path, _)| path).collect())
+}
+
+/// The checkout, seen from the new folder.
+fn from_the_folder(seamless: &Path) -> String {
+    let seen = if seamless.is_absolute() {
+        seamless.to_owned()
+    } else {
+        Path::new("..").join(seamless)
+    };
+    seen.display().to_string()
 }
 
 /// The example's files under another name.
@@ -121,6 +144,31 @@ mod tests {
         assert!(files["src/lib.rs"].contains("kind: \"acme-crm\""));
         assert!(files["tenant.toml"].contains("kind = \"acme-crm\""));
         assert!(files["Cargo.toml"].contains("path = \"../seamless/crates/seamless-core\""));
+    }
+
+    #[test]
+    fn the_checkout_is_looked_for_before_anything_is_made() {
+        let home = tempfile::tempdir().unwrap();
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        std::os::unix::fs::symlink(&here, home.path().join("checkout")).unwrap();
+
+        let missing = make(home.path(), "acme-crm", Path::new("seamless"));
+        assert!(missing.unwrap_err().to_string().contains("--seamless PATH"));
+        assert!(!home.path().join("acme-crm").exists());
+
+        for (name, seamless) in [("far", here.as_path()), ("near", Path::new("checkout"))] {
+            make(home.path(), name, seamless).unwrap();
+            let folder = home.path().join(name);
+            let manifest: toml::Table = std::fs::read_to_string(folder.join("Cargo.toml"))
+                .unwrap()
+                .parse()
+                .unwrap();
+            let core = manifest["dependencies"]["seamless-core"]["path"]
+                .as_str()
+                .unwrap();
+            assert!(folder.join(core).join("src/lib.rs").exists(), "{core}");
+            assert!(folder.join("Cargo.lock").exists());
+        }
     }
 
     /// What is compiled and tested is the example; the project differs from it by its manifest alone.
