@@ -96,6 +96,7 @@ const PLANTED: &[Mistake] = &[
     Mistake::OneWayIgnored,
     Mistake::NothingReconciled,
     Mistake::AskedIsNotAsked,
+    Mistake::CopyFollowed,
 ];
 
 const PLANTED_SEEDS: u64 = 1_500;

@@ -14,6 +14,8 @@ const UPDATES: usize = 1_000;
 const PAGE: usize = 500;
 /// Wanted beside full pages, however much has changed: pages that are not full, and the second look.
 const READS_BESIDE: u64 = 10;
+/// `stale_read_max` of the connector.
+const STALE_READ_MAX_MS: u64 = 2_000;
 /// Calls wanted beside the writes themselves, for a thousand of them.
 const CALLS_BESIDE: u64 = 150;
 
@@ -57,7 +59,13 @@ fn main() {
 
     let idle = counted(&world, || drop(world.good_run()));
     tell("nothing changed", &idle);
-    println!("\nviolations: {}", world.get("/stats")["violations"]);
+    let stats = world.get("/stats");
+    println!("\nviolations: {}", stats["violations"]);
+    let ages = &stats["autotask_updates"];
+    println!(
+        "oldest read at an update: {} ms, at most {STALE_READ_MAX_MS} wanted; updates of unread records: {}",
+        ages["oldest_ms"], ages["unread"]
+    );
     let reads_max = changed.div_ceil(PAGE) as u64 + READS_BESIDE;
     let calls_max = edited as u64 + CALLS_BESIDE * (edited as u64).div_ceil(1_000);
     println!("reading {changed} changes: {reads} calls, {reads_max} wanted");

@@ -8,7 +8,7 @@ use seamless_core::{Fields, Value};
 use super::hosts::Run;
 use super::model::{ACCOUNT_FIELDS, OPPORTUNITY_FIELDS, TICKET_FIELDS, value_of};
 use super::rng::Rng;
-use super::world::{Edit, World};
+use super::world::{Copied, Edit, World};
 
 impl Run {
     /// The first records, and twins among them.
@@ -26,6 +26,12 @@ impl Run {
     }
 
     pub(super) fn person(&self, rng: &mut Rng, now: Duration) {
+        if self.plan.copies > 0 && rng.per_mille(self.plan.copies) {
+            return self.copy(rng, now);
+        }
+        if self.plan.deletions > 0 && rng.per_mille(self.plan.deletions) {
+            return self.delete(rng);
+        }
         match rng.below(100) {
             0..8 => self.new_account(rng, now),
             8..14 => self.new_contact(rng, now),
@@ -115,6 +121,44 @@ impl Run {
         let id = world.create(side, "contact", fields, now, &self.plan);
         self.sim
             .note(|| format!("person creates contact {side}/{id} of account {account}"));
+    }
+
+    /// "Copy" in a form takes the cross-reference along.
+    fn copy(&self, rng: &mut Rng, now: Duration) {
+        let mut world = self.world();
+        let side = rng.below(2) as usize;
+        let Some(original) = pick(&world, side, "account", rng) else {
+            return;
+        };
+        world.next_edit += 1;
+        let number = world.next_edit;
+        let mut fields = world.systems[side].tables["account"][&original].fields.clone();
+        for (field, value) in [
+            ("name", format!("MARKER copy {number}")),
+            ("postal", format!("P{number}")),
+        ] {
+            fields.insert(field.to_owned(), Value::from(value.as_str()));
+        }
+        let named = fields.get("xref").and_then(Value::as_text).map(str::to_owned);
+        let id = world.create(side, "account", fields, now, &self.plan);
+        self.sim.note(|| {
+            format!("person copies account {side}/{original} to {side}/{id}, which names {named:?}")
+        });
+        if let Some(named) = named.filter(|named| !named.is_empty()) {
+            world.copies.push(Copied { side, id, named });
+        }
+    }
+
+    fn delete(&self, rng: &mut Rng) {
+        let mut world = self.world();
+        let side = rng.below(2) as usize;
+        let entity = *rng
+            .pick(&["account", "contact", "ticket", "opportunity"])
+            .unwrap_or(&"account");
+        if let Some(id) = pick(&world, side, entity, rng) {
+            world.delete(side, entity, id);
+            self.sim.note(|| format!("person deletes {entity} {side}/{id}"));
+        }
     }
 
     fn has_service_records(&self) -> bool {

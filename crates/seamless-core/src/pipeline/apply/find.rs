@@ -369,7 +369,9 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
             item.park(engine, Reason::ParkedCopiedReference, sentence, vec![key]);
             return;
         }
-        if taken.linked.contains_key(&key) || named.xref.as_ref().is_some_and(|xref| *xref != item.key.id.0) {
+        let belongs_to_another =
+            taken.linked.contains_key(&key) || named.xref.as_ref().is_some_and(|xref| *xref != item.key.id.0);
+        if belongs_to_another && !engine.mistakes.has(Mistake::CopyFollowed) {
             let sentence = format!(
                 "its cross-reference names {}, which belongs to another record: probably a copy made by a person; clear the field in one of the two",
                 named.id

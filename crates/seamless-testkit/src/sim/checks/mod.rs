@@ -17,7 +17,7 @@ use self::edits::{lost_edit, story};
 use crate::sim::hosts::all_rows;
 use crate::sim::model::label_of;
 use crate::sim::plan::Plan;
-use crate::sim::world::{Change, Record, World};
+use crate::sim::world::{Change, Copied, Record, World};
 
 /// A broken invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,7 @@ pub(in crate::sim) fn judge(
         .or_else(|| nothing_vanished(world, parts, &links, &parked))
         .or_else(|| no_duplicates(world, parts, plan))
         .or_else(|| twins_are_not_guessed(world, parts, &links, plan))
+        .or_else(|| copies_are_nobody(world, parts, &links))
         .or_else(|| pairs_agree(world, parts, &links, &parked, plan))
 }
 
@@ -161,14 +162,17 @@ fn no_duplicates(world: &World, parts: &Parts, plan: &Plan) -> Option<Violation>
         for side in 0..2 {
             let people = |side: usize, value: &Value| -> Vec<Duration> {
                 let all = world
-                    .records(side, entity)
+                    .all_records(side, entity)
                     .filter(|(_, record)| !record.by_engine);
                 all.filter(|(_, record)| first(record, label) == *value)
                     .map(|(_, record)| born(record))
                     .collect()
             };
             let mut made: BTreeMap<Value, Vec<Duration>> = BTreeMap::new();
-            for (_, record) in world.records(side, entity).filter(|(_, record)| record.by_engine) {
+            for (_, record) in world
+                .all_records(side, entity)
+                .filter(|(_, record)| record.by_engine)
+            {
                 made.entry(first(record, label)).or_default().push(born(record));
             }
             for (value, times) in made {
@@ -255,6 +259,21 @@ fn twins_are_not_guessed(world: &World, parts: &Parts, links: &Links, plan: &Pla
     None
 }
 
+/// R9: a copied cross-reference is no identity.
+fn copies_are_nobody(world: &World, parts: &Parts, links: &Links) -> Option<Violation> {
+    let (sync, _) = parts
+        .syncs
+        .iter()
+        .find(|(_, spec)| spec.model.name.as_str() == "account")?;
+    let taken_for_the_original = world.copies.iter().find(|copy| {
+        let key = RecordKey::new(sync, Side::BOTH[copy.side], &RecordId(copy.id.to_string()));
+        links.get(&key).is_some_and(|other| other.0 == copy.named)
+    })?;
+    let Copied { side, id, named } = taken_for_the_original;
+    let what = format!("the copy {side}/{id} was linked to {named}, which belongs to its original");
+    Some(Violation::new("R9", what))
+}
+
 /// I1 and I3 for every pair.
 fn pairs_agree(
     world: &World,
@@ -288,6 +307,11 @@ fn pairs_agree(
                 .get(&spec.side(side).mapping.entity)?
                 .get(&id)
         };
+        let gone =
+            |side: Side, id: &RecordId| world.is_gone(side.index(), &spec.side(side).mapping.entity, id);
+        if gone(Side::A, &key.id) || gone(Side::B, other) {
+            continue;
+        }
         let (Some(a), Some(b)) = (find(Side::A, &key.id), find(Side::B, other)) else {
             return Some(Violation::new(
                 "I3",
@@ -427,6 +451,13 @@ fn references_agree(
         there.any(|(number, _)| number.to_string() == id)
     };
     let (a, b) = (id(a), id(b).or_else(|| named(world, reference, b)));
+    let gone = |side: Side, id: &Option<String>| {
+        let id = id.as_deref().map(RecordId::from);
+        id.is_some_and(|id| world.is_gone(side.index(), reference.entity.as_str(), &id))
+    };
+    if gone(Side::A, &a) || gone(Side::B, &b) {
+        return true;
+    }
     if a.as_ref().is_some_and(|id| !exists(Side::A, id)) || b.as_ref().is_some_and(|id| !exists(Side::B, id))
     {
         return false;
