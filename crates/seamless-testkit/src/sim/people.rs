@@ -132,7 +132,11 @@ impl Run {
         };
         world.next_edit += 1;
         let number = world.next_edit;
-        let mut fields = world.systems[side].tables["account"][&original].fields.clone();
+        let copied = &world.systems[side].tables["account"][&original];
+        // Until a search shows what the original names, nobody can know of it.
+        let shown = copied.found(now).and_then(|fields| fields.get("xref"));
+        let is_shown = shown == copied.fields.get("xref");
+        let mut fields = copied.fields.clone();
         for (field, value) in [
             ("name", format!("MARKER copy {number}")),
             ("postal", format!("P{number}")),
@@ -144,7 +148,7 @@ impl Run {
         self.sim.note(|| {
             format!("person copies account {side}/{original} to {side}/{id}, which names {named:?}")
         });
-        if let Some(named) = named.filter(|named| !named.is_empty()) {
+        if let Some(named) = named.filter(|named| is_shown && !named.is_empty()) {
             world.copies.push(Copied { side, id, named });
         }
     }
@@ -155,6 +159,12 @@ impl Run {
         let entity = *rng
             .pick(&["account", "contact", "ticket", "opportunity"])
             .unwrap_or(&"account");
+        // What has just been made, and lost its answer, cannot be told from what was never made. And a ticket that names a contact who is gone
+        // waits for a person.
+        let may_be_named = entity == "contact" && self.plan.tickets.is_some();
+        if may_be_named || world.is_made(side, entity) {
+            return;
+        }
         if let Some(id) = pick(&world, side, entity, rng) {
             world.delete(side, entity, id);
             self.sim.note(|| format!("person deletes {entity} {side}/{id}"));

@@ -212,6 +212,15 @@ impl World {
         }
     }
 
+    /// Whether a create of the engine is under way.
+    pub(super) fn is_made(&self, system: usize, entity: &str) -> bool {
+        self.intents.iter().any(|intent| {
+            let source = &intent.source;
+            let into = source.side.other().index() == system && source.sync.as_str() == entity;
+            into && intent.target.is_none() && intent.to.is_none()
+        })
+    }
+
     /// Whether a person deleted it.
     pub(super) fn is_gone(&self, system: usize, entity: &str, id: &RecordId) -> bool {
         let id = id.0.parse().ok();
