@@ -13,6 +13,7 @@ mod gate;
 mod item;
 mod named;
 mod plan;
+mod taken;
 mod write;
 
 use std::collections::BTreeMap;
