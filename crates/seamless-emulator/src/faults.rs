@@ -17,6 +17,7 @@ pub(crate) enum Blow {
 pub(crate) struct Faults {
     blows: broadcast::Sender<Blow>,
     busy: AtomicUsize,
+    busy_links: AtomicUsize,
     swallow: AtomicUsize,
     slow_micros: AtomicU64,
     /// Blows that a connection has not met yet.
@@ -28,6 +29,7 @@ impl Default for Faults {
         Faults {
             blows: broadcast::Sender::new(16),
             busy: AtomicUsize::new(0),
+            busy_links: AtomicUsize::new(0),
             swallow: AtomicUsize::new(0),
             slow_micros: AtomicU64::new(0),
             coming: AtomicI64::new(0),
@@ -67,6 +69,10 @@ impl Faults {
         self.busy.store(sends, Ordering::SeqCst);
     }
 
+    pub(crate) fn set_busy_links(&self, times: usize) {
+        self.busy_links.store(times, Ordering::SeqCst);
+    }
+
     pub(crate) fn set_swallow(&self, sends: usize) {
         self.swallow.store(sends, Ordering::SeqCst);
     }
@@ -79,6 +85,11 @@ impl Faults {
     /// Whether this send is answered `server-busy`.
     pub(crate) fn is_busy(&self) -> bool {
         take_one(&self.busy)
+    }
+
+    /// Whether this attach or request is answered `server-busy`.
+    pub(crate) fn is_busy_link(&self) -> bool {
+        take_one(&self.busy_links)
     }
 
     /// Whether this send is kept but never answered.

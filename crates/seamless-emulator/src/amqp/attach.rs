@@ -77,9 +77,12 @@ fn decide(
     if path == "$cbs" {
         return Ok(Some(requests(attach, path, target)));
     }
-    if !wire.trusted {
+    if wire.trusted_until.is_none() {
         let reason = format!("unauthorized access: no valid token was put for {path}");
         return Err(Refusal::new("amqp:unauthorized-access", reason));
+    }
+    if deadline.is_none() && wire.broker.faults.is_busy_link() {
+        return Err(Refusal::busy());
     }
     if let Some(entity) = strip_suffix(&path, MANAGEMENT) {
         let (state, _) = wire.broker.state();
