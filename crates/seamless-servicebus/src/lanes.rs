@@ -246,7 +246,7 @@ impl Lanes {
         }
         // The broker hears the credit before this, and what it has at hand comes before the answer.
         if let Some(id) = asked.last() {
-            self.renew_one(shared, &id.clone()).await?;
+            self.hear(shared, &id.clone()).await?;
         }
         let mut taken = Vec::new();
         for id in asked {
@@ -340,10 +340,18 @@ impl Lanes {
         self.busy = true;
         self.let_go_of_idle().await?;
         if let Some(id) = self.held.keys().next().cloned() {
-            self.renew_one(shared, &id).await?;
+            self.hear(shared, &id).await?;
         }
         self.busy = false;
         Ok(())
+    }
+
+    /// Returns when the broker has heard everything that was said before. An answer, even a refusal, is all that is wanted.
+    async fn hear(&mut self, shared: &Shared, id: &str) -> Result<()> {
+        match self.renew_one(shared, id).await {
+            Err(error) if error.context("status").is_none() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Renews a lane; false when its lock is lost.
