@@ -1,6 +1,6 @@
 //! Trouble on demand.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
@@ -18,6 +18,7 @@ pub(crate) struct Faults {
     blows: broadcast::Sender<Blow>,
     busy: AtomicUsize,
     busy_links: AtomicUsize,
+    patient: AtomicBool,
     swallow: AtomicUsize,
     slow_micros: AtomicU64,
     /// Blows that a connection has not met yet.
@@ -30,6 +31,7 @@ impl Default for Faults {
             blows: broadcast::Sender::new(16),
             busy: AtomicUsize::new(0),
             busy_links: AtomicUsize::new(0),
+            patient: AtomicBool::new(false),
             swallow: AtomicUsize::new(0),
             slow_micros: AtomicU64::new(0),
             coming: AtomicI64::new(0),
@@ -71,6 +73,15 @@ impl Faults {
 
     pub(crate) fn set_busy_links(&self, times: usize) {
         self.busy_links.store(times, Ordering::SeqCst);
+    }
+
+    pub(crate) fn set_patient(&self) {
+        self.patient.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether whoever asks for a session waits for it, however short a wait was asked for.
+    pub(crate) fn is_patient(&self) -> bool {
+        self.patient.load(Ordering::SeqCst)
     }
 
     pub(crate) fn set_swallow(&self, sends: usize) {

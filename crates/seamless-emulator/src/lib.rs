@@ -222,6 +222,11 @@ impl Emulator {
         self.broker.faults.set_busy_links(times);
     }
 
+    /// Lets whoever asks for a session wait for one for a minute, whatever wait was asked for.
+    pub fn be_patient(&self) {
+        self.broker.faults.set_patient();
+    }
+
     /// Keeps the next sends, and never answers them.
     pub fn swallow_answers(&self, sends: usize) {
         self.broker.faults.set_swallow(sends);

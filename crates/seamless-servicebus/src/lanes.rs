@@ -28,7 +28,7 @@ const SESSION_FILTER: &str = "com.microsoft:session-filter";
 /// Lanes taken in one round: many lanes at once, and many messages of each.
 const ROUND: usize = 16;
 /// How much later than it was asked to a broker may say that there is no lane; after that it is asked no more, but listened to.
-const ACCEPT_GRACE: Duration = Duration::from_secs(2);
+const ACCEPT_GRACE_MAX: Duration = Duration::from_secs(2);
 /// How long the first message of a link may take.
 pub(crate) const FIRST_WAIT: Duration = Duration::from_secs(2);
 
@@ -162,7 +162,8 @@ impl Lanes {
     async fn accept(&mut self, shared: &Shared, wait: Duration) -> Result<Option<String>> {
         let mut patience = wait;
         if let Some(mut session) = self.session.take() {
-            patience += ACCEPT_GRACE;
+            // What has been taken meanwhile is locked, and must not grow old over it.
+            patience += ACCEPT_GRACE_MAX.min(shared.settings.lock_duration / 4);
             let (name, path) = (self.connection.name("lane"), self.path.clone());
             let clock = shared.clock.clone();
             self.asking = Some(Asking(tokio::spawn(async move {

@@ -367,3 +367,32 @@ async fn a_settlement_that_comes_too_late_leaves_the_message() {
         assert_eq!(letters.len(), 12, "{name}: none is lost, none is there twice");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_holds_on_to_an_accept_keeps_nothing_back() {
+    let emulator = emulator(true).await;
+    emulator.be_patient();
+    let bus = bus(&emulator);
+    let consumer = bus.subscribe("crm").await.unwrap();
+    for round in 0..3 {
+        bus.publish((round * 10..round * 10 + 10).map(message).collect())
+            .await
+            .unwrap();
+        let mut left = 10;
+        for _ in 0..50 {
+            let deliveries = consumer.receive(10, Duration::from_millis(100)).await.unwrap();
+            let mut settlements = Vec::new();
+            for delivery in deliveries {
+                left -= 1;
+                settlements.push(complete(delivery).await);
+            }
+            consumer.settle(settlements).await.unwrap();
+            if left == 0 {
+                break;
+            }
+        }
+        assert_eq!(left, 0, "round {round}");
+    }
+    assert_eq!(bus.depth("crm").await.unwrap(), 0);
+    consumer.close().await.unwrap();
+}

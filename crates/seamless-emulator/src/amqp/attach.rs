@@ -43,7 +43,9 @@ pub(crate) fn answer(attach: &Attach, deadline: Option<i64>, wire: &mut Wire) ->
         Ok(Some(purpose)) => Answer::Yes(purpose, Box::new(answer)),
         Ok(None) => {
             let now = wire.broker.clock.now_micros();
-            Answer::Wait(deadline.unwrap_or(now + wait(attach)))
+            let patient = wire.broker.faults.is_patient();
+            let wait = if patient { WAIT_MICROS } else { wait(attach) };
+            Answer::Wait(deadline.unwrap_or(now + wait))
         }
         Err(refusal) => {
             // A refused link is answered without its terminus.
