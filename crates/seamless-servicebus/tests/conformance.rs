@@ -164,10 +164,11 @@ impl Shaken {
                 self.busy.store(true, Ordering::SeqCst);
                 self.emulator.be_busy(1);
             }
-            Fault::BusyLinks => self.emulator.be_busy_at_links(1),
+            // The AMQP library may lose the reason of a refused attach; then the connection is given up, and every lock with it.
+            Fault::BusyLinks if idle => self.emulator.be_busy_at_links(1),
             Fault::Detach if idle => self.emulator.detach_links(),
             Fault::Cut if idle => self.emulator.kill_connections(),
-            Fault::Detach | Fault::Cut => {}
+            Fault::BusyLinks | Fault::Detach | Fault::Cut => {}
         }
         self.emulator.blows_landed().await;
     }
