@@ -306,9 +306,9 @@ impl Run {
         }
         for table in [Table::Intent, Table::Hint, Table::WriteBack, Table::Held] {
             let keys = all_rows(&self.store, table).into_iter().map(|(key, _)| key);
-            // A field may wait for ever for what was deleted.
+            // A field waits with its record, and for ever for what was deleted.
             let keys: Vec<String> = keys
-                .filter(|key| table != Table::Held || !self.is_half(key))
+                .filter(|key| table != Table::Held || !self.is_aside(key))
                 .collect();
             if !keys.is_empty() {
                 what.push(format!("{} {table:?} row(s) {keys:?}", keys.len()));
@@ -332,17 +332,25 @@ impl Run {
         what.join(", ")
     }
 
-    /// Whether one of a pair was deleted; the key names the one of the first side.
-    fn is_half(&self, key: &str) -> bool {
-        let (Some((entity, id)), link) = (key.split_once("/a/"), RowKey::new(Table::Link, key)) else {
+    /// Whether one of a pair was deleted or is set aside; the key names the one of the first side.
+    fn is_aside(&self, key: &str) -> bool {
+        let row = |table: Table, key: &str| {
+            let key = RowKey::new(table, key);
+            let rows = ready(self.store.get(std::slice::from_ref(&key))).and_then(Result::ok);
+            rows.and_then(|mut rows| Some((key, rows.remove(0)?)))
+        };
+        let (Some((entity, id)), Some((link, value))) = (key.split_once("/a/"), row(Table::Link, key)) else {
             return false;
         };
-        let row = ready(self.store.get(std::slice::from_ref(&link))).and_then(Result::ok);
-        let row = row.and_then(|mut rows| rows.remove(0));
-        let other = row.and_then(|row| Rows::plain::<Link>(&link, &row).ok());
-        let world = self.world();
-        world.is_gone(0, entity, &RecordId::from(id))
-            || other.is_some_and(|link| world.is_gone(1, entity, &link.other))
+        let Ok(Link { other }) = Rows::plain(&link, &value) else {
+            return false;
+        };
+        let is_gone = {
+            let world = self.world();
+            world.is_gone(0, entity, &RecordId::from(id)) || world.is_gone(1, entity, &other)
+        };
+        let back = format!("{entity}/b/{other}");
+        is_gone || [key, &back].iter().any(|key| row(Table::Parked, key).is_some())
     }
 
     fn engine_parts(&self) -> checks::Parts {

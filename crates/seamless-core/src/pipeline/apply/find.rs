@@ -272,6 +272,12 @@ impl Taken {
         let mut keys: BTreeSet<RecordKey> = BTreeSet::new();
         for (index, found) in indexes.iter().zip(findings) {
             keys.insert(items[*index].key.clone());
+            // Whom it names, there or not.
+            let named = items[*index]
+                .source
+                .as_ref()
+                .and_then(|source| source.xref.as_deref());
+            keys.extend(named.map(|id| RecordKey::new(&sync.id, side.other(), &RecordId::from(id))));
             if let Some(Decision::Link { other }) = &items[*index].decision {
                 keys.insert(RecordKey::new(&sync.id, side.other(), other));
             }
@@ -413,6 +419,16 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
             Reason::LinkedByReference,
             "its cross-reference names it",
         );
+        return;
+    }
+    let lost = source.xref.as_deref().filter(|_| found.named.is_none());
+    if lost.is_some_and(|id| {
+        taken
+            .intended
+            .contains(&RecordKey::new(&item.sync.id, item.other(), &id.into()))
+    }) {
+        // We made it for a record that was deleted meanwhile, and do not know yet that we did.
+        item.end = Some(End::Defer(wait));
         return;
     }
     let free: Vec<&Observed> = found

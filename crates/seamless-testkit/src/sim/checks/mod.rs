@@ -160,14 +160,8 @@ fn no_duplicates(world: &World, parts: &Parts, plan: &Plan) -> Option<Violation>
         let entity = spec.model.name.as_str();
         let label = label_of(entity);
         for side in 0..2 {
-            let people = |side: usize, value: &Value| -> Vec<Duration> {
-                let all = world
-                    .all_records(side, entity)
-                    .filter(|(_, record)| !record.by_engine);
-                all.filter(|(_, record)| first(record, label) == *value)
-                    .map(|(_, record)| born(record))
-                    .collect()
-            };
+            let of_people =
+                |record: &Record, value: &Value| !record.by_engine && first(record, label) == *value;
             let mut made: BTreeMap<Value, Vec<Duration>> = BTreeMap::new();
             for (_, record) in world
                 .all_records(side, entity)
@@ -177,7 +171,8 @@ fn no_duplicates(world: &World, parts: &Parts, plan: &Plan) -> Option<Violation>
             }
             for (value, times) in made {
                 let flows = spec.direction.flows_from(Side::BOTH[1 - side]);
-                let there = if flows { people(1 - side, &value).len() } else { 0 };
+                let originals = world.all_records(1 - side, entity).filter(|_| flows);
+                let there = originals.filter(|(_, record)| of_people(record, &value)).count();
                 // A twin that a search could not show yet when the engine looked cannot be held against it: it ends reported.
                 let blind = if plan.search_lag.is_zero() {
                     Duration::from_millis(40)
@@ -185,9 +180,10 @@ fn no_duplicates(world: &World, parts: &Parts, plan: &Plan) -> Option<Violation>
                     Duration::from_secs(2)
                 };
                 let latest = times.iter().max().copied().unwrap_or_default();
-                let known = people(side, &value)
-                    .into_iter()
-                    .any(|born| born + plan.search_lag + blind < latest);
+                let known = world
+                    .records(side, entity)
+                    .filter(|(_, record)| of_people(record, &value))
+                    .any(|(_, record)| born(record) + plan.search_lag + blind < latest);
                 let allowed = if known { there.saturating_sub(1) } else { there };
                 if times.len() > allowed {
                     let what = format!(
@@ -329,6 +325,10 @@ fn pairs_agree(
         if waits(key) || waits(&back) {
             continue;
         }
+        let met_again = world.forgotten.is_some()
+            || world
+                .apart
+                .contains(&(key.sync.clone(), key.id.clone(), other.clone()));
         for (name, field) in &spec.model.fields {
             let what = |problem: &str| format!("{} {name}: {problem}", key.path());
             let mapped = |side: Side| spec.side(side).mapping.fields.contains_key(name);
@@ -338,7 +338,7 @@ fn pairs_agree(
             if let Some(problem) = one_way_broken(spec, field, name, b) {
                 return Some(Violation::new("R12", what(&problem)));
             }
-            if typed_over(world, plan, spec, name, a, b) || defaulted(spec, name, a, b) {
+            if typed_over(world, plan, spec, name, a, b, met_again) || defaulted(spec, name, a, b) {
                 continue;
             }
             if let Some(reference) = &field.reference {
@@ -356,10 +356,6 @@ fn pairs_agree(
                 let differ = format!("'{}' and '{}' differ; {}", text(a), text(b), story(name, a, b));
                 return Some(Violation::new("I3", what(&differ)));
             }
-            let met_again = world.forgotten.is_some()
-                || world
-                    .apart
-                    .contains(&(key.sync.clone(), key.id.clone(), other.clone()));
             if met_again || field.direction.is_some() || spec.direction != Direction::TwoWay {
                 continue;
             }
@@ -379,7 +375,15 @@ fn one_way_broken(spec: &SyncSpec, field: &FieldSpec, name: &str, b: &Record) ->
 }
 
 /// R12: what a person typed over on the far side of a one-way sync stays until the source changes the field.
-fn typed_over(world: &World, plan: &Plan, spec: &SyncSpec, name: &str, a: &Record, b: &Record) -> bool {
+fn typed_over(
+    world: &World,
+    plan: &Plan,
+    spec: &SyncSpec,
+    name: &str,
+    a: &Record,
+    b: &Record,
+    met_again: bool,
+) -> bool {
     fn newest_first<'a>(record: &'a Record, name: &str) -> impl Iterator<Item = &'a Change> {
         record
             .history
@@ -393,7 +397,8 @@ fn typed_over(world: &World, plan: &Plan, spec: &SyncSpec, name: &str, a: &Recor
         .fields
         .get(name)
         .is_some_and(|field| field.required);
-    let restorable = !(required && value(b, name).is_empty());
+    // At a first link what only the far side has is kept.
+    let restorable = !((required || met_again) && value(b, name).is_empty());
     let restored = plan.reconciled && plan.on_drift == OnDrift::Restore && restorable;
     if spec.direction != Direction::BToA || restored {
         return false;
