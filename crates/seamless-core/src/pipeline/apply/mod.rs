@@ -10,6 +10,7 @@ mod find;
 mod finish;
 mod gate;
 mod item;
+mod lost;
 mod named;
 mod plan;
 mod write;
