@@ -14,6 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use seamless_core::pipeline::{Mistake, Mistakes};
 use seamless_testkit::sim;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let number = |at: usize| words.get(at).and_then(|word| word.parse().ok());

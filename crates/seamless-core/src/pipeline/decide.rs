@@ -11,7 +11,7 @@ use super::held::HeldFields;
 use super::ledger::{Entry, Reason};
 use super::spec::SyncSpec;
 use super::state::{
-    Answer, Decision, Hint, Link, Pair, Parked, RecordKey, Rows, WriteBack, expect_of, hint_row, pair_row_of,
+    Answer, Decision, Link, Pair, Parked, RecordKey, Rows, WriteBack, expect_of, pair_row_of,
 };
 use crate::contract::{Expect, Op, Side, Table};
 use crate::error::{Error, ErrorKind, Result};
@@ -139,7 +139,7 @@ impl Engine {
             Expect::Any,
             &decision,
         )?];
-        ops.push(self.hint_now(record)?);
+        ops.push(self.hint(record)?);
         if let Decision::Link { other } = &decision {
             // Said of both: whichever is looked at first, nothing else happens to the other one in between.
             let other = RecordKey::new(&record.sync, record.side.other(), other);
@@ -162,7 +162,7 @@ impl Engine {
             key,
             expect: Expect::Any,
         };
-        let ops = vec![gone(key), gone(record.row(Table::Parked)), self.hint_now(record)?];
+        let ops = vec![gone(key), gone(record.row(Table::Parked)), self.hint(record)?];
         self.store.commit(ops).await?;
         Ok(true)
     }
@@ -200,8 +200,8 @@ impl Engine {
         let row = pair_row_of(record, &link.other);
         let ops = vec![
             self.typed().put_sealed(row, expect, &pair)?,
-            self.hint_now(record)?,
-            self.hint_now(&other)?,
+            self.hint(record)?,
+            self.hint(&other)?,
         ];
         self.store.commit(ops).await.map(drop)
     }
@@ -341,7 +341,7 @@ impl Engine {
         ops.extend(self.pair_ops(sync, a, b)?);
         let now = self.clock.now();
         for record in [a, b] {
-            ops.push(self.hint_now(record)?);
+            ops.push(self.hint(record)?);
             ops.push(Op::Delete {
                 key: record.row(Table::Parked),
                 expect: Expect::Any,
@@ -394,16 +394,8 @@ impl Engine {
     pub(crate) fn take_in(&self, record: &RecordKey) -> Result<Vec<Op>> {
         Ok(vec![
             Rows::put_plain(record.row(Table::Decision), Expect::Any, &Decision::Include)?,
-            self.hint_now(record)?,
+            self.hint(record)?,
         ])
-    }
-
-    fn hint_now(&self, record: &RecordKey) -> Result<Op> {
-        let target = &self.sync(&record.sync)?.side(record.side.other()).system;
-        let hint = Hint {
-            record: record.clone(),
-        };
-        Rows::put_plain(hint_row(target, self.clock.now(), record), Expect::Any, &hint)
     }
 
     async fn link_of(&self, record: &RecordKey) -> Result<Option<Link>> {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::mistakes::{Mistake, Mistakes};
 use super::receipt::CommitReceipt;
 use super::spec::{SyncSpec, Timings};
-use super::state::Rows;
+use super::state::{Hint, RecordKey, Rows, hint_row};
 use crate::contract::{
     Bus, Clock, Expect, Op, Random, Row, RowKey, Scan, Side, Source, StateStore, Table, Target,
 };
@@ -290,6 +290,20 @@ impl Engine {
     }
 
     /// Commits and returns the receipt that settling needs.
+    /// The system that a record's changes go to.
+    pub(crate) fn target_of(&self, record: &RecordKey) -> Result<&SystemId> {
+        Ok(&self.sync(&record.sync)?.side(record.side.other()).system)
+    }
+
+    /// Has a record looked at as soon as somebody gets to it.
+    pub(crate) fn hint(&self, record: &RecordKey) -> Result<Op> {
+        let row = hint_row(self.target_of(record)?, self.clock.now(), record);
+        let hint = Hint {
+            record: record.clone(),
+        };
+        Rows::put_plain(row, Expect::Any, &hint)
+    }
+
     pub(crate) async fn commit(&self, ops: Vec<Op>) -> Result<CommitReceipt> {
         super::receipt::commit_with_receipt(&*self.store, ops).await
     }

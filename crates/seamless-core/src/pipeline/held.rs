@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::conflict::ASKED;
 use super::engine::Engine;
-use super::state::{Hint, RecordKey, Rows, hint_row};
-use crate::contract::{Expect, Table};
+use super::state::RecordKey;
+use crate::contract::Table;
 use crate::error::Result;
 use crate::record::{RecordId, SyncId};
 
@@ -59,11 +59,14 @@ impl Engine {
         let curable = |held: &HeldFields| held.fields.values().any(|why| why != ASKED);
         for held in self.held(Some(sync), usize::MAX, curable).await? {
             let other = RecordKey::new(sync, held.record.side.other(), &held.other);
+            // A record that is set aside as a whole brings no field.
+            let aside = [&held.record, &other].map(|record| record.row(Table::Parked));
+            if self.store.get(&aside).await?.iter().any(Option::is_some) {
+                continue;
+            }
             let mut ops = Vec::new();
             for record in [held.record, other] {
-                let target = &self.sync(sync)?.side(record.side.other()).system;
-                let row = hint_row(target, self.clock.now(), &record);
-                ops.push(Rows::put_plain(row, Expect::Any, &Hint { record })?);
+                ops.push(self.hint(&record)?);
             }
             self.store.commit(ops).await?;
             count += 1;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::engine::Engine;
 use super::ledger::Reason;
 use super::mistakes::Mistake;
-use super::state::{Hint, Parked, RecordKey, Rows, Track, TrackState, hint_row};
+use super::state::{Parked, RecordKey, Rows, Track, TrackState};
 use crate::contract::{Expect, MessageId, Nudge, Op, RowKey, Scan, Side, Table};
 use crate::error::Result;
 use crate::record::{RecordId, SyncId, SystemId};
@@ -38,15 +38,7 @@ impl Engine {
                 let Some(record) = self.record_of(key).filter(|_| reasons.contains(&parked.reason)) else {
                     continue;
                 };
-                let target = &self.sync(&record.sync)?.side(record.side.other()).system;
-                let hint = Hint {
-                    record: record.clone(),
-                };
-                ops.push(Rows::put_plain(
-                    hint_row(target, self.clock.now(), &record),
-                    Expect::Any,
-                    &hint,
-                )?);
+                ops.push(self.hint(&record)?);
                 if parked.reason == Reason::ParkedNotLanded {
                     ops.push(Op::Delete {
                         key: row_key,
@@ -72,9 +64,7 @@ impl Engine {
                 let Some(side) = Side::BOTH.into_iter().find(named) else {
                     continue;
                 };
-                let record = RecordKey::new(id, side, &nudge.id);
-                let row = hint_row(&sync.side(side.other()).system, self.clock.now(), &record);
-                ops.push(Rows::put_plain(row, Expect::Any, &Hint { record })?);
+                ops.push(self.hint(&RecordKey::new(id, side, &nudge.id))?);
             }
         }
         let count = ops.len() as u64;
@@ -127,10 +117,6 @@ impl Engine {
         Ok(records)
     }
 
-    fn target_of(&self, record: &RecordKey) -> Result<&SystemId> {
-        Ok(&self.sync(&record.sync)?.side(record.side.other()).system)
-    }
-
     /// Looks again at the records whose track is `wanted`.
     async fn look_at_tracked(&self, wanted: impl Fn(&RecordKey, &Track) -> bool + Send) -> Result<u64> {
         let (mut after, mut count) = (None, 0);
@@ -152,9 +138,7 @@ impl Engine {
                 let Some(record) = self.record_of(key).filter(|record| wanted(record, &track)) else {
                     continue;
                 };
-                let target = self.target_of(&record)?;
-                let row_of_hint = hint_row(target, self.clock.now(), &record);
-                ops.push(Rows::put_plain(row_of_hint, Expect::Any, &Hint { record })?);
+                ops.push(self.hint(&record)?);
                 // Whoever looks at it settles it: nothing is under way any more.
                 let settled = Track {
                     state: TrackState::Settled,

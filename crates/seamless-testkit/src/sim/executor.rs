@@ -127,6 +127,8 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(super) struct Executor {
     sim: Sim,
     tasks: Vec<Slot>,
+    /// Places of the tasks that are due in a step.
+    due: Vec<usize>,
 }
 
 struct Slot {
@@ -140,6 +142,7 @@ impl Executor {
         Executor {
             sim,
             tasks: Vec::new(),
+            due: Vec::new(),
         }
     }
 
@@ -166,10 +169,11 @@ impl Executor {
             state.now = state.now.max(soonest);
             state.step += 1;
             let now = state.now;
-            let count = self.tasks.iter().filter(|slot| slot.wake <= now).count();
-            let pick = state.rng.below(count as u64) as usize;
+            self.due.clear();
             let due = self.tasks.iter().enumerate().filter(|(_, slot)| slot.wake <= now);
-            let chosen = due.map(|(at, _)| at).nth(pick).unwrap_or(0);
+            self.due.extend(due.map(|(at, _)| at));
+            let pick = state.rng.below(self.due.len() as u64) as usize;
+            let chosen = self.due[pick];
             // Who ran when is the whole run: the rest follows from the seed.
             let mixed = state.hash ^ now.as_nanos() as u64 ^ (chosen as u64) << 48;
             state.hash = mixed.wrapping_mul(0x0100_0000_01b3);

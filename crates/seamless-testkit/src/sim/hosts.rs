@@ -9,12 +9,12 @@ use seamless_core::envelope::{Hasher, Identity, RowSeal, Sealer};
 use seamless_core::mapping::SideMapping;
 use seamless_core::memory::{MemoryBus, MemoryStore, Snapshot};
 use seamless_core::pipeline::{
-    Applier, Conduct, Direction, DriftThen, Engine, Entry, Mistakes, PlanItem, PollStep, Poller, Resolver,
-    Rows, SideSpec, Sweep, SweepPage, SweepStep, SyncSpec, System as EngineSystem, Timings, Track,
+    Applier, Conduct, Direction, DriftThen, Engine, Entry, Link, Mistakes, PlanItem, PollStep, Poller,
+    Resolver, Rows, SideSpec, Sweep, SweepPage, SweepStep, SyncSpec, System as EngineSystem, Timings, Track,
     TrackState, WriteBacker,
 };
 use seamless_core::{
-    Bus, BusLimits, KeyProvider, Keyset, RowKey, Scan, Side, StateStore, SyncId, SystemId, Table,
+    Bus, BusLimits, KeyProvider, Keyset, RecordId, RowKey, Scan, Side, StateStore, SyncId, SystemId, Table,
 };
 
 use super::Outcome;
@@ -290,7 +290,8 @@ impl Run {
     }
 
     fn at_rest(&self) -> bool {
-        !self.world().pending() && self.unrest().is_empty()
+        let pending = self.world().pending();
+        !pending && self.unrest().is_empty()
     }
 
     fn unrest(&self) -> String {
@@ -304,15 +305,13 @@ impl Run {
             }
         }
         for table in [Table::Intent, Table::Hint, Table::WriteBack, Table::Held] {
-            let count = ready(self.store.count(table, ""))
-                .and_then(Result::ok)
-                .unwrap_or(u64::MAX);
-            if count > 0 {
-                let keys: Vec<String> = all_rows(&self.store, table)
-                    .into_iter()
-                    .map(|(key, _)| key)
-                    .collect();
-                what.push(format!("{count} {table:?} row(s) {keys:?}"));
+            let keys = all_rows(&self.store, table).into_iter().map(|(key, _)| key);
+            // A field may wait for ever for what was deleted.
+            let keys: Vec<String> = keys
+                .filter(|key| table != Table::Held || !self.is_half(key))
+                .collect();
+            if !keys.is_empty() {
+                what.push(format!("{} {table:?} row(s) {keys:?}", keys.len()));
             }
         }
         let under_way = |(key, row): &(String, seamless_core::Row)| {
@@ -331,6 +330,19 @@ impl Run {
             what.push(format!("claims {claims:?}"));
         }
         what.join(", ")
+    }
+
+    /// Whether one of a pair was deleted; the key names the one of the first side.
+    fn is_half(&self, key: &str) -> bool {
+        let (Some((entity, id)), link) = (key.split_once("/a/"), RowKey::new(Table::Link, key)) else {
+            return false;
+        };
+        let row = ready(self.store.get(std::slice::from_ref(&link))).and_then(Result::ok);
+        let row = row.and_then(|mut rows| rows.remove(0));
+        let other = row.and_then(|row| Rows::plain::<Link>(&link, &row).ok());
+        let world = self.world();
+        world.is_gone(0, entity, &RecordId::from(id))
+            || other.is_some_and(|link| world.is_gone(1, entity, &link.other))
     }
 
     fn engine_parts(&self) -> checks::Parts {

@@ -24,6 +24,8 @@ struct Findings {
     naming_us: Vec<Observed>,
     /// The record that the source's cross-reference names.
     named: Option<Observed>,
+    /// Others on the source's own side that name the same record.
+    namesakes: Vec<Observed>,
     /// By rule: records there, records on the source's own side.
     rules: Vec<(Vec<Observed>, Vec<Observed>)>,
 }
@@ -103,21 +105,14 @@ async fn look_up(
     let mut lookups: Vec<Lookup> = Vec::new();
     let mut plans: Vec<(Option<usize>, Vec<Option<usize>>)> = Vec::new();
     let mut twins: Vec<Lookup> = Vec::new();
-    let mut twin_plans: Vec<Vec<Option<usize>>> = Vec::new();
+    let mut twin_plans: Vec<(Option<usize>, Vec<Option<usize>>)> = Vec::new();
     let mut named: BTreeSet<RecordId> = BTreeSet::new();
     for index in indexes {
         let item = &items[*index];
         let Some(source) = &item.source else { continue };
-        let by_xref = match (&there.mapping.xref, there.capabilities.external_key) {
-            (Some(path), ExternalKey::Unique | ExternalKey::Searchable) => Some(push(
-                &mut lookups,
-                Lookup::Field {
-                    field: path.clone(),
-                    value: Value::Text(item.key.id.0.clone()),
-                },
-            )),
-            _ => None,
-        };
+        let by_xref = naming(there, &item.key.id.0).map(|lookup| push(&mut lookups, lookup));
+        let same_xref = source.xref.as_ref().and_then(|xref| naming(own, xref));
+        let by_namesake = same_xref.map(|lookup| push(&mut twins, lookup));
         let mut by_rule = Vec::new();
         let mut by_twin = Vec::new();
         for rule in rules {
@@ -136,7 +131,7 @@ async fn look_up(
             );
         }
         plans.push((by_xref, by_rule));
-        twin_plans.push(by_twin);
+        twin_plans.push((by_namesake, by_twin));
         named.extend(source.xref.iter().map(|xref| RecordId(xref.clone())));
     }
     let target = &engine.system(sync, side.other())?.target;
@@ -163,7 +158,7 @@ async fn look_up(
     let mut plans = plans.into_iter().zip(twin_plans).enumerate();
     for index in indexes {
         let item = &items[*index];
-        let (Some(source), Some((place, ((by_xref, by_rule), by_twin)))) = (
+        let (Some(source), Some((place, ((by_xref, by_rule), (by_namesake, by_twin))))) = (
             &item.source,
             if item.source.is_some() { plans.next() } else { None },
         ) else {
@@ -172,6 +167,8 @@ async fn look_up(
         };
         let mut naming_us = observe(side.other(), &by_xref, &found);
         naming_us.retain(|record| record.xref.as_deref() == Some(item.key.id.as_str()));
+        let mut namesakes = observe(side, &by_namesake, &found_twins);
+        namesakes.retain(|record| record.xref == source.xref && record.id != item.key.id);
         let mut per_rule = Vec::new();
         for (number, ((rule, at), twin_at)) in rules.iter().zip(by_rule).zip(by_twin).enumerate() {
             let key = matching::key_of(rule, source);
@@ -195,6 +192,7 @@ async fn look_up(
         all.push(Findings {
             naming_us,
             named: named.map(|seen| seen.observed.clone()),
+            namesakes,
             rules: per_rule,
         });
     }
@@ -221,6 +219,19 @@ async fn find_all(
 fn push(lookups: &mut Vec<Lookup>, lookup: Lookup) -> usize {
     lookups.push(lookup);
     lookups.len() - 1
+}
+
+/// The question which records carry a cross-reference, where it can be asked.
+fn naming(side: &crate::pipeline::spec::SideSpec, xref: &str) -> Option<Lookup> {
+    let field = side.mapping.xref.clone()?;
+    let can_search = matches!(
+        side.capabilities.external_key,
+        ExternalKey::Unique | ExternalKey::Searchable
+    );
+    can_search.then(|| Lookup::Field {
+        field,
+        value: Value::Text(xref.to_owned()),
+    })
 }
 
 /// The question for a rule: its first field, as this side writes it.
@@ -369,7 +380,9 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
             item.park(engine, Reason::ParkedCopiedReference, sentence, vec![key]);
             return;
         }
-        if taken.linked.contains_key(&key) || named.xref.as_ref().is_some_and(|xref| *xref != item.key.id.0) {
+        let belongs_to_another =
+            taken.linked.contains_key(&key) || named.xref.as_ref().is_some_and(|xref| *xref != item.key.id.0);
+        if belongs_to_another && !engine.mistakes.has(Mistake::CopyFollowed) {
             let sentence = format!(
                 "its cross-reference names {}, which belongs to another record: probably a copy made by a person; clear the field in one of the two",
                 named.id
@@ -379,6 +392,18 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
         }
         if taken.busy(&key) {
             item.end = Some(End::Defer(wait));
+            return;
+        }
+        if !found.namesakes.is_empty() {
+            let sentence = format!(
+                "{} other record(s) here name {}, too: one of them is a copy made by a person; clear the field in all but one",
+                found.namesakes.len(),
+                named.id
+            );
+            let mut candidates = vec![key];
+            let own = |record: &Observed| RecordKey::new(&item.sync.id, item.side(), &record.id);
+            candidates.extend(found.namesakes.iter().map(own));
+            item.park(engine, Reason::ParkedCopiedReference, sentence, candidates);
             return;
         }
         let id = named.id.clone();

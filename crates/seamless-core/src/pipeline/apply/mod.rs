@@ -2,10 +2,11 @@
 //!
 //! A step handles a batch, so that look-ups are asked together; outcomes are per record. The phases of a step, in order:
 //! [`batch`] (receive, open, join), claim and re-read ([`item`]), match ([`find`]), references and merge ([`plan`]), the [`gate`] of rehearsals and plans,
-//! intent, write and read-back ([`write`]), and one commit a record ([`finish`]).
+//! intent, write and read-back ([`write`]), and how each record ends ([`finish`]), in one commit a record ([`commit`]).
 
 mod absent;
 mod batch;
+mod commit;
 mod find;
 mod finish;
 mod gate;

@@ -80,7 +80,7 @@ async fn read_targets(engine: &Engine, items: &mut [Item]) -> Result<()> {
             };
             item.read_at = read_at;
             item.target = found.remove(&id);
-            if item.target.is_none() {
+            if item.target.is_none() && !engine.mistakes.has(Mistake::GoneIsRecreated) {
                 let sentence = format!(
                     "its counterpart {id} no longer exists there, or is not visible any more; restore it, or give the API user the right to see it"
                 );

@@ -12,7 +12,7 @@ use crate::pipeline::intake::{Fresh, Known};
 use crate::pipeline::merge::Half;
 use crate::pipeline::mistakes::Mistake;
 use crate::pipeline::spec::{OnDrift, SyncSpec};
-use crate::pipeline::state::{Cursor, Hint, RecordKey, Rows, cursor_row, hint_row, pair_row_of};
+use crate::pipeline::state::{Cursor, RecordKey, Rows, cursor_row, pair_row_of};
 use crate::record::{NativeRecord, RecordId, Stamp};
 use crate::value::Value;
 
@@ -175,9 +175,7 @@ impl Sweep {
             }
             let row = pair_row_of(&drift.record, other);
             ops.push(engine.typed().put_sealed(row, expect, &pair)?);
-            let target = &sync.side(drift.record.side).system;
-            let row = hint_row(target, engine.clock.now(), &source);
-            ops.push(Rows::put_plain(row, Expect::Any, &Hint { record: source })?);
+            ops.push(engine.hint(&source)?);
         }
         match engine.store.commit(ops).await {
             Err(error) if error.kind == ErrorKind::Conflict => {

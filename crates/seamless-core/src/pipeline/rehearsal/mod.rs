@@ -24,7 +24,7 @@ use super::engine::{Engine, System};
 use super::intake::{PollStep, Poller};
 use super::ledger::Reason;
 use super::mistakes::Mistake;
-use super::state::{ClaimHolder, Hint, Link, RecordKey, Rows, Track, TrackState, hint_row};
+use super::state::{ClaimHolder, Link, RecordKey, Rows, Track, TrackState};
 use super::write_back::WriteBacker;
 use crate::contract::{Expect, RowKey, Scan, Side, Table};
 use crate::error::Result;
@@ -139,15 +139,7 @@ impl Rehearsal {
                 else {
                     continue;
                 };
-                let target = &self.engine.sync(&record.sync)?.side(record.side.other()).system;
-                let hint = Hint {
-                    record: record.clone(),
-                };
-                ops.push(Rows::put_plain(
-                    hint_row(target, self.engine.clock.now(), &record),
-                    Expect::Any,
-                    &hint,
-                )?);
+                ops.push(self.engine.hint(&record)?);
                 let settled = Track {
                     state: TrackState::Settled,
                     ..track

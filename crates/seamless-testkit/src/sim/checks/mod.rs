@@ -1,5 +1,7 @@
 //! What is right, judged from the systems' own history (the invariants of the protocol page).
 
+mod edits;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,14 +9,15 @@ use std::time::Duration;
 use seamless_core::envelope::RowSeal;
 use seamless_core::memory::{MemoryBus, MemoryStore};
 use seamless_core::pipeline::{
-    Direction, FieldSpec, Link, OnDrift, Parked, Policy, RecordKey, ReferenceSpec, Rows, SyncSpec,
+    Direction, FieldSpec, Link, OnDrift, Parked, RecordKey, ReferenceSpec, Rows, SyncSpec,
 };
 use seamless_core::{NativeRecord, RecordId, RowKey, Side, SyncId, Table, Value};
 
-use super::hosts::all_rows;
-use super::model::label_of;
-use super::plan::Plan;
-use super::world::{Change, Record, World};
+use self::edits::{lost_edit, story};
+use crate::sim::hosts::all_rows;
+use crate::sim::model::label_of;
+use crate::sim::plan::Plan;
+use crate::sim::world::{Change, Copied, Record, World};
 
 /// A broken invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +29,7 @@ pub struct Violation {
 }
 
 impl Violation {
-    pub(super) fn new(invariant: &'static str, what: String) -> Violation {
+    pub(in crate::sim) fn new(invariant: &'static str, what: String) -> Violation {
         Violation { invariant, what }
     }
 }
@@ -38,15 +41,15 @@ impl std::fmt::Display for Violation {
 }
 
 /// What is needed to read the books.
-pub(super) struct Parts {
-    pub(super) syncs: BTreeMap<SyncId, Arc<SyncSpec>>,
-    pub(super) rows: RowSeal,
+pub(in crate::sim) struct Parts {
+    pub(in crate::sim) syncs: BTreeMap<SyncId, Arc<SyncSpec>>,
+    pub(in crate::sim) rows: RowSeal,
 }
 
 type Links = BTreeMap<RecordKey, RecordId>;
 
 /// Judges a world at rest.
-pub(super) fn judge(
+pub(in crate::sim) fn judge(
     world: &World,
     store: &MemoryStore,
     bus: &MemoryBus,
@@ -59,6 +62,7 @@ pub(super) fn judge(
         .or_else(|| nothing_vanished(world, parts, &links, &parked))
         .or_else(|| no_duplicates(world, parts, plan))
         .or_else(|| twins_are_not_guessed(world, parts, &links, plan))
+        .or_else(|| copies_are_nobody(world, parts, &links))
         .or_else(|| pairs_agree(world, parts, &links, &parked, plan))
 }
 
@@ -158,14 +162,17 @@ fn no_duplicates(world: &World, parts: &Parts, plan: &Plan) -> Option<Violation>
         for side in 0..2 {
             let people = |side: usize, value: &Value| -> Vec<Duration> {
                 let all = world
-                    .records(side, entity)
+                    .all_records(side, entity)
                     .filter(|(_, record)| !record.by_engine);
                 all.filter(|(_, record)| first(record, label) == *value)
                     .map(|(_, record)| born(record))
                     .collect()
             };
             let mut made: BTreeMap<Value, Vec<Duration>> = BTreeMap::new();
-            for (_, record) in world.records(side, entity).filter(|(_, record)| record.by_engine) {
+            for (_, record) in world
+                .all_records(side, entity)
+                .filter(|(_, record)| record.by_engine)
+            {
                 made.entry(first(record, label)).or_default().push(born(record));
             }
             for (value, times) in made {
@@ -252,6 +259,21 @@ fn twins_are_not_guessed(world: &World, parts: &Parts, links: &Links, plan: &Pla
     None
 }
 
+/// R9: a copied cross-reference is no identity.
+fn copies_are_nobody(world: &World, parts: &Parts, links: &Links) -> Option<Violation> {
+    let (sync, _) = parts
+        .syncs
+        .iter()
+        .find(|(_, spec)| spec.model.name.as_str() == "account")?;
+    let taken_for_the_original = world.copies.iter().find(|copy| {
+        let key = RecordKey::new(sync, Side::BOTH[copy.side], &RecordId(copy.id.to_string()));
+        links.get(&key).is_some_and(|other| other.0 == copy.named)
+    })?;
+    let Copied { side, id, named } = taken_for_the_original;
+    let what = format!("the copy {side}/{id} was linked to {named}, which belongs to its original");
+    Some(Violation::new("R9", what))
+}
+
 /// I1 and I3 for every pair.
 fn pairs_agree(
     world: &World,
@@ -285,6 +307,11 @@ fn pairs_agree(
                 .get(&spec.side(side).mapping.entity)?
                 .get(&id)
         };
+        let gone =
+            |side: Side, id: &RecordId| world.is_gone(side.index(), &spec.side(side).mapping.entity, id);
+        if gone(Side::A, &key.id) || gone(Side::B, other) {
+            continue;
+        }
         let (Some(a), Some(b)) = (find(Side::A, &key.id), find(Side::B, other)) else {
             return Some(Violation::new(
                 "I3",
@@ -424,6 +451,13 @@ fn references_agree(
         there.any(|(number, _)| number.to_string() == id)
     };
     let (a, b) = (id(a), id(b).or_else(|| named(world, reference, b)));
+    let gone = |side: Side, id: &Option<String>| {
+        let id = id.as_deref().map(RecordId::from);
+        id.is_some_and(|id| world.is_gone(side.index(), reference.entity.as_str(), &id))
+    };
+    if gone(Side::A, &a) || gone(Side::B, &b) {
+        return true;
+    }
     if a.as_ref().is_some_and(|id| !exists(Side::A, id)) || b.as_ref().is_some_and(|id| !exists(Side::B, id))
     {
         return false;
@@ -491,192 +525,4 @@ fn agree(spec: &SyncSpec, name: &str, a: &Value, b: &Value) -> bool {
     compare.same(&a, &b)
         || projected(Side::B, &a).is_some_and(|there| compare.same(&there, &b))
         || projected(Side::A, &b).is_some_and(|there| compare.same(&there, &a))
-}
-
-/// Whether the other side had seen an edit when somebody edited there.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Seen {
-    /// The engine had brought it.
-    Yes,
-    /// It held that value anyway, so nobody can tell.
-    Maybe,
-    No,
-}
-
-/// I1: the last edit that had no rival is there; among rivals the owner's.
-fn lost_edit(
-    spec: &SyncSpec,
-    key: &RecordKey,
-    name: &str,
-    a: &Record,
-    b: &Record,
-    world: &World,
-    plan: &Plan,
-) -> Option<String> {
-    let last = |record: &Record| -> Option<Change> {
-        let mut edits = record.history.iter().rev();
-        edits
-            .find(|change| change.field == name && change.person && !change.value.is_empty())
-            .cloned()
-    };
-    let has_none_yet = |edit: &Change| {
-        !b.history
-            .iter()
-            .any(|change| change.field == name && change.at <= edit.at)
-    };
-    let put_back = |edit: &Change| {
-        has_none_yet(edit) && default_given(spec, name, a).is_some_and(|given| given == edit.value)
-    };
-    let (last_a, last_b) = (last(a).filter(|edit| !put_back(edit)), last(b));
-    let excused = [a, b].iter().any(|record| {
-        record
-            .history
-            .iter()
-            .any(|change| change.field == name && change.person && change.excused)
-    });
-    let unsettled = |record: &Record, last: &Option<Change>| {
-        let Some(last) = last else { return false };
-        let before = record
-            .history
-            .iter()
-            .filter(|change| change.field == name && change.at <= last.at);
-        let run = before.rev().take_while(|change| change.person);
-        run.into_iter().any(|edit| under_intent(world, key, name, edit))
-    };
-    if excused || unsettled(a, &last_a) || unsettled(b, &last_b) {
-        return None;
-    }
-    let survived = |side: Side, edit: &Change| match side {
-        Side::A => agree(spec, name, &edit.value, &value(b, name)) && edit.value == value(a, name),
-        Side::B => agree(spec, name, &value(a, name), &edit.value) && edit.value == value(b, name),
-    };
-    let text = |change: &Change| change.value.to_plain().unwrap_or_default();
-    let owner = if plan.owner_first { Side::A } else { Side::B };
-    let (winner, edit) = match (&last_a, &last_b) {
-        (None, None) => return None,
-        (Some(edit), None) => (Side::A, edit),
-        (None, Some(edit)) => (Side::B, edit),
-        (Some(edit_a), Some(edit_b)) => {
-            // Who edited first cannot have seen the other's edit, but may have held its value: a revert is no rival.
-            let first = |seen: Seen| if seen == Seen::No { Seen::No } else { Seen::Maybe };
-            let later = edit_a.at.max(edit_b.at);
-            let b_saw_a = seen(spec, name, Side::A, edit_a, b, later);
-            let b_saw_a = if edit_b.at >= edit_a.at {
-                b_saw_a
-            } else {
-                first(b_saw_a)
-            };
-            let a_saw_b = seen(spec, name, Side::B, edit_b, a, later);
-            let a_saw_b = if edit_a.at >= edit_b.at {
-                a_saw_b
-            } else {
-                first(a_saw_b)
-            };
-            let policy = spec.model.fields.get(name).map(|field| field.policy);
-            // By stamps of whole records, or by a person: either may stand, but one of them does.
-            let undecided = matches!(policy, Some(Policy::Newest | Policy::Ask));
-            let either = agree(spec, name, &edit_a.value, &edit_b.value)
-                || undecided
-                || b_saw_a == Seen::Maybe
-                || a_saw_b == Seen::Maybe
-                || (b_saw_a == Seen::Yes && a_saw_b == Seen::Yes)
-                // An earlier edit of the owner may have been a rival although the last one was not.
-                || (b_saw_a == Seen::Yes && owner == Side::A && had_rival(spec, name, Side::A, a, b, edit_b))
-                || (a_saw_b == Seen::Yes && owner == Side::B && had_rival(spec, name, Side::B, b, a, edit_a));
-            if either {
-                let one = survived(Side::A, edit_a) || survived(Side::B, edit_b);
-                return (!one).then(|| format!("neither of two last edits is there; {}", story(name, a, b)));
-            }
-            match (b_saw_a, a_saw_b) {
-                (Seen::Yes, _) => (Side::B, edit_b),
-                (_, Seen::Yes) => (Side::A, edit_a),
-                _ if owner == Side::A => (Side::A, edit_a),
-                _ => (Side::B, edit_b),
-            }
-        }
-    };
-    (!survived(winner, edit)).then(|| {
-        let what = text(edit);
-        format!(
-            "the edit '{what}' on side {winner:?} at {:.3} s is lost; {}",
-            edit.at.as_secs_f64(),
-            story(name, a, b)
-        )
-    })
-}
-
-/// An edit made while a write of the field was under way: R7's open window or R8's named conflict.
-fn under_intent(world: &World, key: &RecordKey, name: &str, edit: &Change) -> bool {
-    world.intents.iter().any(|intent| {
-        let of_pair = intent.source == *key
-            || intent.target.as_ref().is_some_and(|target| {
-                intent.source.sync == key.sync && intent.source.side == Side::B && *target == key.id
-            });
-        let during = intent.from <= edit.at && intent.to.is_none_or(|to| edit.at <= to);
-        of_pair && during && intent.fields.iter().any(|field| field == name)
-    }) || world.intents.iter().any(|intent| {
-        // Seen from the second system's record: its own intents into the first, and creates.
-        intent.source.sync == key.sync
-            && intent.source.side == Side::B
-            && intent.target.is_none()
-            && intent.from <= edit.at
-            && intent.to.is_none_or(|to| edit.at <= to)
-    })
-}
-
-/// The field's history on both sides, for whoever has to find out.
-fn story(name: &str, a: &Record, b: &Record) -> String {
-    let mut changes: Vec<(Duration, char, &Change)> = Vec::new();
-    for (letter, record) in [('a', a), ('b', b)] {
-        changes.extend(
-            record
-                .history
-                .iter()
-                .filter(|change| change.field == name)
-                .map(|c| (c.at, letter, c)),
-        );
-    }
-    changes.sort_by_key(|(at, letter, _)| (*at, *letter));
-    let line = |(at, side, change): &(Duration, char, &Change)| {
-        let who = if change.person { "person" } else { "engine" };
-        format!(
-            "{:.3} {side} {who} '{}'",
-            at.as_secs_f64(),
-            change.value.to_plain().unwrap_or_default()
-        )
-    };
-    changes.iter().map(line).collect::<Vec<_>>().join(", ")
-}
-
-/// Whether `other` had seen the edit at `until`.
-fn seen(spec: &SyncSpec, name: &str, side: Side, edit: &Change, other: &Record, until: Duration) -> Seen {
-    let mut verdict = Seen::No;
-    let changes = other
-        .history
-        .iter()
-        .filter(|change| change.field == name && change.at < until);
-    for change in changes.filter(|change| matches_edit(spec, name, side, edit, &change.value)) {
-        // Brought by the engine after the edit, and to the letter; what was there before is equal by chance or by a revert, and what
-        // differs by declared loss may stand for another value.
-        if !change.person && change.at >= edit.at && change.value == edit.value {
-            return Seen::Yes;
-        }
-        verdict = Seen::Maybe;
-    }
-    verdict
-}
-
-fn matches_edit(spec: &SyncSpec, name: &str, side: Side, edit: &Change, value: &Value) -> bool {
-    match side {
-        Side::A => agree(spec, name, &edit.value, value),
-        Side::B => agree(spec, name, value, &edit.value),
-    }
-}
-
-/// Whether the owner had made an edit that the other side had not seen when `edit` was made.
-fn had_rival(spec: &SyncSpec, name: &str, owner: Side, own: &Record, other: &Record, edit: &Change) -> bool {
-    own.history
-        .iter()
-        .filter(|change| change.field == name && change.person && change.at <= edit.at)
-        .any(|rival| seen(spec, name, owner, rival, other, edit.at) != Seen::Yes)
 }
