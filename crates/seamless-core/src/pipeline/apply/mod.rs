@@ -11,6 +11,7 @@ mod find;
 mod finish;
 mod gate;
 mod item;
+mod lost;
 mod named;
 mod plan;
 mod taken;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Applier;
 use super::item::Item;
+use super::lost::hold_lost_creates;
 use crate::contract::{RowKey, Side, Table};
 use crate::error::Result;
 use crate::mapping::Observed;
@@ -36,7 +37,7 @@ pub(super) async fn plan(applier: &Applier, items: &mut [Item]) -> Result<()> {
         );
         hold_first_merge(engine, item, &mut overwrites).await?;
     }
-    Ok(())
+    hold_lost_creates(engine, items).await
 }
 
 /// The record a reference names, as a record of its own sync.
