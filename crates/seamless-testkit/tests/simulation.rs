@@ -98,6 +98,8 @@ const PLANTED: &[Mistake] = &[
     Mistake::AskedIsNotAsked,
     Mistake::CopyFollowed,
     Mistake::GoneIsRecreated,
+    Mistake::RecreateWithoutHighWater,
+    Mistake::SimilarForgotten,
 ];
 
 const PLANTED_SEEDS: u64 = 1_500;
