@@ -2,7 +2,7 @@
 # Keeps one system of the gallery in step with a simulated Autotask, both ways, and prints PASS or FAIL for each claim: a first load, a run without work,
 # an edit on either side, a new record on either side. Ends with 1 if a claim failed. Everything but the installed server is in a temporary
 # folder and gone at the end. It stops after five minutes in any case.
-# Usage: ./sync.sh kinto|couchdb|datasette|roundup|pocketbase|redmine     Needs curl and Python 3, and what the system's start.sh needs.
+# Usage: ./sync.sh kinto|couchdb|datasette|roundup|pocketbase|redmine|directus     Needs curl and Python 3, and what the system's start.sh needs.
 # SEAMLESS=/path/to/seamless where the program is not on the PATH; AUTOTASK_PORT and ADMIN_PORT move the simulator.
 set -eu
 
@@ -18,6 +18,8 @@ case $name in
     # A token lives ten seconds, so that several end while the sync runs; more than 20 calls a second are answered with 429.
     pocketbase) port=3915 REST_USERNAME=ann@example.com REST_PASSWORD=example-password SESSION_SECS=${SESSION_SECS:-10} ;;
     redmine) port=3916 REST_API_KEY=exampleapikey name_field=subject phone_field=custom_fields.6 city_field=custom_fields.2 type_field=custom_fields.8 ;;
+    # The same, with 12 calls a second.
+    directus) port=3917 REST_USERNAME=ann@example.com REST_PASSWORD=example-password SESSION_SECS=${SESSION_SECS:-10} CALLS_A_SECOND=${CALLS_A_SECOND:-12} ;;
     *) sed -n '2,7s/^# //p' "$0" >&2; exit 2 ;;
 esac
 seamless=${SEAMLESS:-$(command -v seamless || echo "$here/../../target/release/seamless")}
@@ -25,7 +27,7 @@ seamless=${SEAMLESS:-$(command -v seamless || echo "$here/../../target/release/s
 autotask_port=${AUTOTASK_PORT:-3901} admin_port=${ADMIN_PORT:-3902}
 admin=http://127.0.0.1:$admin_port
 export AUTOTASK_INTEGRATION_CODE=SANDBOX AUTOTASK_SECRET=sandbox-secret no_proxy=127.0.0.1 NO_PROXY=127.0.0.1
-export REST_USERNAME REST_PASSWORD REST_API_KEY SESSION_SECS 2> /dev/null || true
+export REST_USERNAME REST_PASSWORD REST_API_KEY SESSION_SECS CALLS_A_SECOND 2> /dev/null || true
 
 dir=$(mktemp -d)
 started= failed=0
@@ -36,7 +38,8 @@ stop() {
     rm -rf "$dir"
 }
 trap stop EXIT
-trap 'echo "FAIL  stopped before the end"; stop; exit 1' INT TERM
+exec 3>&1 # a claim that is stopped has its output elsewhere
+trap 'echo "FAIL  stopped before the end" >&3; stop; exit 1' INT TERM
 ( trap 'kill $!; exit 0' TERM; sleep 300 & wait; kill -TERM $$ ) &
 started="$started $!"
 

@@ -1,4 +1,4 @@
-// Every operation of Microsoft's JavaScript client against the emulator: CONNECTION_STRING in the environment, nothing else.
+// Every operation of Microsoft's JavaScript client against the emulator: CONNECTION_STRING in the environment, and TRANSPORT=websocket for AMQP over one.
 "use strict";
 
 const assert = require("node:assert/strict");
@@ -6,7 +6,19 @@ const { setTimeout: pause } = require("node:timers/promises");
 const { ServiceBusClient } = require("@azure/service-bus");
 
 const CONNECTION = process.env.CONNECTION_STRING;
-const FEW_RETRIES = { retryOptions: { maxRetries: 0, timeoutInMs: 10_000 } };
+const FEW_RETRIES = { retryOptions: { maxRetries: 0, timeoutInMs: 10_000 }, ...overWebSocket() };
+
+/** The client knows wss alone; the emulator has no TLS. */
+function overWebSocket() {
+  if (process.env.TRANSPORT !== "websocket") return {};
+  const WebSocket = require("ws");
+  class Plain extends WebSocket {
+    constructor(url, protocols, options) {
+      super(url.replace(/^wss:/, "ws:"), protocols, options);
+    }
+  }
+  return { webSocketOptions: { webSocket: Plain } };
+}
 
 const bodies = (messages) => messages.map((message) => message.body);
 

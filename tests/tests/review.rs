@@ -66,6 +66,30 @@ fn a_person_links_what_looks_alike() {
 }
 
 #[test]
+fn whoever_waits_for_an_imported_pair_goes_on() {
+    let world = World::of(20, 12);
+    let (account, twins) = ambiguous(&world);
+    let (_, id) = account.split_once(':').expect("system:id");
+    let contact = world.create(
+        "crm",
+        "contact",
+        json!({ "account_id": id, "first_name": "Dale", "last_name": "Cooper", "email": "dale@peaks.example" }),
+    );
+    world.good_run();
+    let linked = || world.record("crm", "contact", &contact)["counterpart"].clone();
+    assert!(linked().is_null(), "its account waits for a person: {}", linked());
+
+    let ended = world.seamless(&["links", "export"]);
+    let head = ended.stdout.lines().next().expect("a head").to_owned();
+    let twin = twins[1].trim_start_matches("autotask:");
+    world.private("pairs.csv", &format!("{head}\naccount,{twin},{id}\n"));
+    let file = world.path("pairs.csv");
+    decide(&world, &["links", "import", &file.display().to_string()]);
+    world.good_run();
+    assert!(!linked().is_null(), "nobody told the contact");
+}
+
+#[test]
 fn a_person_has_a_record_made_or_left_alone_and_parts_a_pair() {
     let world = World::of(20, 11);
     let (account, twins) = ambiguous(&world);

@@ -75,7 +75,7 @@ fn allowed(name: &str) -> (Vec<&'static str>, Vec<&'static str>) {
                 "seamless-rest",
                 "seamless-sandbox",
             ],
-            vec![],
+            vec!["seamless-emulator"],
         ),
         other => panic!("{other} is new: say here what it may depend on"),
     }

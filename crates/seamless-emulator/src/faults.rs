@@ -1,6 +1,6 @@
 //! Trouble on demand.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
@@ -17,6 +17,8 @@ pub(crate) enum Blow {
 pub(crate) struct Faults {
     blows: broadcast::Sender<Blow>,
     busy: AtomicUsize,
+    busy_links: AtomicUsize,
+    patient: AtomicBool,
     swallow: AtomicUsize,
     slow_micros: AtomicU64,
     /// Blows that a connection has not met yet.
@@ -28,6 +30,8 @@ impl Default for Faults {
         Faults {
             blows: broadcast::Sender::new(16),
             busy: AtomicUsize::new(0),
+            busy_links: AtomicUsize::new(0),
+            patient: AtomicBool::new(false),
             swallow: AtomicUsize::new(0),
             slow_micros: AtomicU64::new(0),
             coming: AtomicI64::new(0),
@@ -67,6 +71,19 @@ impl Faults {
         self.busy.store(sends, Ordering::SeqCst);
     }
 
+    pub(crate) fn set_busy_links(&self, times: usize) {
+        self.busy_links.store(times, Ordering::SeqCst);
+    }
+
+    pub(crate) fn set_patient(&self) {
+        self.patient.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether whoever asks for a session waits for it, however short a wait was asked for.
+    pub(crate) fn is_patient(&self) -> bool {
+        self.patient.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn set_swallow(&self, sends: usize) {
         self.swallow.store(sends, Ordering::SeqCst);
     }
@@ -79,6 +96,11 @@ impl Faults {
     /// Whether this send is answered `server-busy`.
     pub(crate) fn is_busy(&self) -> bool {
         take_one(&self.busy)
+    }
+
+    /// Whether this attach or request is answered `server-busy`.
+    pub(crate) fn is_busy_link(&self) -> bool {
+        take_one(&self.busy_links)
     }
 
     /// Whether this send is kept but never answered.

@@ -26,7 +26,8 @@ use http::Desk;
 pub struct Options {
     /// Where AMQP is spoken; loopback only. Port 0 takes any free one.
     pub amqp: SocketAddr,
-    /// Where the management of entities and the HTTP form of sending and receiving are; loopback only. Port 0 takes any free one.
+    /// Where the management of entities, the HTTP form of sending and receiving, and AMQP over a WebSocket are; loopback only. Port 0 takes any free
+    /// one.
     pub http: SocketAddr,
     /// The key of the namespace, with every right.
     pub access: Access,
@@ -101,7 +102,10 @@ impl Emulator {
         let peer = desk.clone();
         tasks.spawn(listen(listener, move |stream| {
             let (broker, keys) = (peer.broker.clone(), peer.keys.clone());
-            async move { amqp::serve(stream, broker, keys).await }
+            async move {
+                stream.set_nodelay(true)?;
+                amqp::serve(stream, broker, keys).await
+            }
         }));
         tasks.spawn(listen(http_listener, move |stream| {
             http::serve(stream, desk.clone())
@@ -150,7 +154,7 @@ impl Emulator {
         )
     }
 
-    /// Takes a token of an identity provider from now on, over AMQP. What it says is not looked at.
+    /// Takes a token of an identity provider from now on, for everything. What it says is not looked at.
     pub fn accept_token(&self, token: &str) {
         let mut foreign = self.keys.foreign.lock().unwrap_or_else(PoisonError::into_inner);
         foreign.insert(token.to_owned());
@@ -211,6 +215,16 @@ impl Emulator {
     /// Answers the next sends with `server-busy`.
     pub fn be_busy(&self, sends: usize) {
         self.broker.faults.set_busy(sends);
+    }
+
+    /// Answers the next attaches of entities and requests to them with `server-busy`.
+    pub fn be_busy_at_links(&self, times: usize) {
+        self.broker.faults.set_busy_links(times);
+    }
+
+    /// Lets whoever asks for a session wait for one for a minute, whatever wait was asked for.
+    pub fn be_patient(&self) {
+        self.broker.faults.set_patient();
     }
 
     /// Keeps the next sends, and never answers them.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use seamless_core::envelope::{Hasher, RowSeal, Sealer};
 use seamless_core::pipeline::{Counters, Engine, EventSpec, Mistakes, Rehearsal, Rows, SyncSpec, System};
 use seamless_core::{
-    Bus, ClaimCheck, Clock, Error, ErrorKind, KeyProvider, Keyset, Random, Result, Row, RowKey, Scan,
-    StateStore, SyncId, SystemId, Table,
+    BlobStore, Bus, ClaimCheck, Clock, Error, ErrorKind, KeyProvider, Keyset, Random, Result, Row, RowKey,
+    Scan, StateStore, SyncId, SystemId, Table,
 };
 use seamless_sqlite::Sqlite;
 
@@ -81,7 +81,10 @@ impl Books {
             Some(bus) => bus,
             None => sqlite.bus(),
         };
-        let blobs = Arc::new(FolderBlobs::new(config.data_dir.join("blobs")));
+        let blobs: Arc<dyn BlobStore> = match config.blob_container(clock.clone())? {
+            Some(container) => Arc::new(container),
+            None => Arc::new(FolderBlobs::new(config.data_dir.join("blobs"))),
+        };
         let bus: Arc<dyn Bus> = Arc::new(ClaimCheck::new(bus, blobs, clock.clone(), random.clone()));
         Ok(Books {
             config: config.clone(),

@@ -33,6 +33,16 @@ pub(crate) fn open(
     })
 }
 
+/// How the bus is reached and who opens it, for people; none when messages wait in the data folder. Makes no call.
+pub(crate) fn described(config: &Config) -> Result<Option<String>> {
+    Ok(config.service_bus()?.map(|(_, settings)| {
+        let by = settings
+            .identity
+            .map_or("a shared access key".to_owned(), |identity| identity.to_string());
+        format!("{}, opened by {by}", settings.connection.host())
+    }))
+}
+
 /// Looks whether the bus has what the tenant needs; none when messages wait in the data folder. May run beside a running host.
 pub(crate) async fn verify(config: &Config) -> Option<Result<()>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -71,7 +81,6 @@ fn provisioner(config: &Config) -> Result<(Provisioner, Blueprint)> {
         return Err(Error::config(message));
     };
     let blueprint = settings.blueprint(&subscriptions(config), kind == BusKind::ServiceBus);
-    let connection = settings.manage.unwrap_or(settings.connection);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    Ok((Provisioner::new(connection, clock)?, blueprint))
+    Ok((Provisioner::new(&settings, clock)?, blueprint))
 }

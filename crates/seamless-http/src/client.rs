@@ -44,6 +44,13 @@ impl HttpClient {
         if base.scheme() == "http" {
             // One origin, no redirects: TLS cannot happen, so no root certificates are loaded.
             builder = builder.tls_certs_only([]);
+        } else {
+            for der in &settings.extra_roots {
+                let certificate = reqwest::Certificate::from_der(der).map_err(|error| {
+                    Error::config("a certificate that is to be trusted cannot be read").because(error)
+                })?;
+                builder = builder.tls_certs_merge([certificate]);
+            }
         }
         let client = builder
             .build()

@@ -25,6 +25,8 @@ pub struct HttpSettings {
     pub requests_per_second: Option<f64>,
     /// Calls at once for each [`crate::Request::endpoint`] key. Default 4.
     pub concurrency_per_endpoint: usize,
+    /// Certificates (DER) that are trusted besides the machine's. Default none.
+    pub extra_roots: Vec<Vec<u8>>,
     /// `User-Agent` header.
     pub user_agent: String,
 }
@@ -41,6 +43,7 @@ impl HttpSettings {
             body_bytes_max: 16 * 1024 * 1024,
             requests_per_second: None,
             concurrency_per_endpoint: 4,
+            extra_roots: Vec::new(),
             user_agent: concat!("seamless/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

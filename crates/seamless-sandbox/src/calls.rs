@@ -32,6 +32,8 @@ pub(crate) struct Note {
     pub(crate) put: bool,
     pub(crate) no_change: bool,
     pub(crate) wrong_route: bool,
+    /// `ids` are those of a list, which the log leaves out.
+    pub(crate) is_list: bool,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -79,6 +81,15 @@ struct Violations {
     foreign_credentials: u64,
 }
 
+/// How old the last read of a record was when an update of it came.
+#[derive(Clone, Debug, Default, Serialize)]
+struct UpdateAges {
+    /// Updates of records that nobody had read.
+    unread: u64,
+    /// The oldest read, in milliseconds.
+    oldest_ms: i64,
+}
+
 /// One finished call.
 #[derive(Debug)]
 pub(crate) struct Done<'a> {
@@ -99,6 +110,9 @@ pub(crate) struct Calls {
     log: VecDeque<Entry>,
     counters: BTreeMap<System, Counters>,
     violations: Violations,
+    /// When Autotask last showed a record.
+    shown: BTreeMap<(Entity, i64), i64>,
+    update_ages: UpdateAges,
 }
 
 impl Calls {
@@ -133,6 +147,9 @@ impl Calls {
             *c.faults.entry(fault).or_default() += 1;
             // The counters above say "writes asked for"; a cut call is in them whatever became of it.
         }
+        if let Some(entity) = note.entity.filter(|_| system == System::Autotask) {
+            self.note_ages(entity, &note, write, now);
+        }
         self.violations.put_used += u64::from(note.put);
         self.violations.unchanged_patches += u64::from(note.no_change);
         self.violations.wrong_routes += u64::from(note.wrong_route);
@@ -146,12 +163,25 @@ impl Calls {
             write,
             effect: note.effect,
             entity: note.entity,
-            ids: note.ids,
+            ids: if note.is_list { Vec::new() } else { note.ids },
             fields: note.fields,
             fault,
         });
         if self.log.len() > LOG_MAX {
             self.log.pop_front();
+        }
+    }
+
+    fn note_ages(&mut self, entity: Entity, note: &Note, write: bool, now: i64) {
+        if !write {
+            self.shown.extend(note.ids.iter().map(|id| ((entity, *id), now)));
+        } else if note.effect == Effect::Update {
+            for id in &note.ids {
+                match self.shown.get(&(entity, *id)) {
+                    Some(at) => self.update_ages.oldest_ms = self.update_ages.oldest_ms.max(now - at),
+                    None => self.update_ages.unread += 1,
+                }
+            }
         }
     }
 
@@ -187,6 +217,7 @@ impl Calls {
             "crm": self.counters.get(&System::Crm).cloned().unwrap_or_default(),
             "max_concurrency": peaks,
             "violations": self.violations,
+            "autotask_updates": self.update_ages,
         })
     }
 }

@@ -50,11 +50,7 @@ impl ConnectionString {
                 "UseDevelopmentEmulator is for this machine only: the connection would have no TLS",
             ));
         }
-        if host.is_empty()
-            || !host
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "-.[]:".contains(c))
-        {
+        if !is_host(host) {
             return Err(Error::config(
                 "the Endpoint of the connection string has no valid host",
             ));
@@ -72,11 +68,21 @@ impl ConnectionString {
         })
     }
 
-    /// A namespace without a key, for whoever has an identity there.
+    /// A namespace without a key, by its host name, for whoever has an identity there.
     pub fn of_namespace(host: &str) -> Result<ConnectionString> {
+        if !is_host(host) {
+            return Err(Error::config(
+                "the namespace is no host name; write it as in acme.servicebus.windows.net, with nothing before or after it",
+            ));
+        }
         ConnectionString::parse(&format!(
             "Endpoint=sb://{host};SharedAccessKeyName=none;SharedAccessKey=none"
         ))
+    }
+
+    /// The host of the namespace.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     /// What a token is for.
@@ -96,6 +102,14 @@ impl ConnectionString {
             "SharedAccessSignature sr={resource}&sig={signature}&se={until}&skn={name}"
         ))
     }
+}
+
+/// A host name or address, with or without a port.
+fn is_host(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-.[]:".contains(c))
 }
 
 /// The certificates in a PEM text, in DER; none when something in it cannot be read.

@@ -26,8 +26,8 @@ use crate::failure::{needs_new_connection, of_detach, of_remote, of_send, refuse
 use crate::identity::{Identity, Tokens};
 use crate::manage::Blueprint;
 use crate::message::{OVERHEAD_BYTES_MAX, Parcel, Received, decode, received};
+use crate::notes::Notes;
 use crate::requests::{ANSWER_WAIT, map};
-use crate::shelf::Shelf;
 use crate::verify::verify;
 
 /// Sends under way at a time.
@@ -44,16 +44,28 @@ pub struct Settings {
     pub connection: ConnectionString,
     /// A key with the right Manage, where it is another one.
     pub manage: Option<ConnectionString>,
-    /// Who this host is, where the connection string has no key. AMQP only.
+    /// Who this host is, where the connection string has no key. Not over HTTPS.
     pub identity: Option<Identity>,
-    /// Certificates (DER) that are trusted besides the machine's, for AMQP.
+    /// Certificates (DER) that are trusted besides the machine's.
     pub extra_roots: Vec<Vec<u8>>,
+    /// What AMQP travels over.
+    pub transport: Transport,
     /// The topic of the tenant.
     pub topic: String,
     /// How long the subscriptions lock a session.
     pub lock_duration: Duration,
     /// The largest message that the topic takes, in bytes: 262,144 in the Standard tier.
     pub message_bytes_max: usize,
+}
+
+/// What AMQP travels over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// TCP, on port 5671.
+    #[default]
+    Tcp,
+    /// A WebSocket, on port 443, for networks that let out nothing else.
+    WebSocket,
 }
 
 /// How long the topic has to remember message ids: longer than anything that is sent again under the same id waits.
@@ -91,7 +103,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     connection: tokio::sync::Mutex<Option<Arc<Connection>>>,
     /// When copies of deferred messages come: until then the topic keeps them, where no subscription counts them.
-    shelf: Shelf,
+    notes: Notes,
     /// Names locks, never the same twice, not even after a restart.
     next_lock: AtomicU64,
 }
@@ -100,11 +112,15 @@ impl ServiceBus {
     /// A bus that connects when it is first used. The store remembers which messages are deferred.
     pub fn new(settings: Settings, clock: Arc<dyn Clock>, store: Arc<dyn StateStore>) -> Result<ServiceBus> {
         let tokens = match &settings.identity {
-            Some(identity) => Some(Arc::new(Tokens::new(identity.clone(), clock.clone())?)),
+            Some(identity) => {
+                let roots = settings.extra_roots.clone();
+                Some(Arc::new(Tokens::new(identity.clone(), roots, clock.clone())?))
+            }
             None => None,
         };
         let door = Door {
             access: settings.connection.clone(),
+            transport: settings.transport,
             extra_roots: settings
                 .extra_roots
                 .iter()
@@ -121,7 +137,7 @@ impl ServiceBus {
                 settings,
                 clock,
                 connection: tokio::sync::Mutex::new(None),
-                shelf: Shelf::new(store),
+                notes: Notes::new(store),
             }),
         })
     }
@@ -233,9 +249,14 @@ impl Shared {
         connection.watched(to_the_end(sending).await)
     }
 
+    /// Takes such a note back.
+    pub(crate) async fn forget_deferred(&self, subscription: &str, due: Timestamp, lock: u64) -> Result<()> {
+        self.notes.forget(subscription, due, &format!("{lock:020}")).await
+    }
+
     /// Notes that a subscription gets a message at that time.
     pub(crate) async fn note_deferred(&self, subscription: &str, due: Timestamp, lock: u64) -> Result<()> {
-        self.shelf.note(subscription, due, &format!("{lock:020}")).await
+        self.notes.note(subscription, due, &format!("{lock:020}")).await
     }
 }
 
@@ -325,7 +346,7 @@ impl Bus for ServiceBus {
         .await?;
         let deferred = self
             .shared
-            .shelf
+            .notes
             .noted(subscription, self.shared.clock.now())
             .await?;
         Ok(depth + deferred)

@@ -1,6 +1,7 @@
 //! One connection: opened, authorised, and given up as a whole when something on it fails.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,6 +11,8 @@ use fe2o3_amqp::sasl_profile::SaslProfile;
 use fe2o3_amqp::session::SessionHandle;
 use fe2o3_amqp::{Connection as Amqp, Sender, Session};
 use fe2o3_amqp_types::primitives::SimpleValue;
+use fe2o3_amqp_ws::WebSocketStream;
+use futures::FutureExt;
 use rustls::ClientConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -17,12 +20,14 @@ use rustls_platform_verifier::Verifier;
 use seamless_core::{Clock, Effect, Result, Secret};
 use serde_amqp::Value;
 use serde_amqp::primitives::Timestamp;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::access::ConnectionString;
+use crate::bus::Transport;
 use crate::bus::to_the_end;
 use crate::failure::{broken, of_open, of_sender_attach, timed_out};
 use crate::identity::Tokens;
@@ -34,11 +39,16 @@ const TOKEN_LIFETIME: Duration = Duration::from_secs(3_600);
 const CONNECT_WAIT: Duration = Duration::from_secs(20);
 const PORT_PLAIN: u16 = 5672;
 const PORT_TLS: u16 = 5671;
+const PORT_HTTP_PLAIN: u16 = 5300;
+const PORT_HTTPS: u16 = 443;
+/// Where the service speaks AMQP over a WebSocket.
+const WEBSOCKET_PATH: &str = "/$servicebus/websocket";
 
 /// What a connection is opened with.
 #[derive(Clone)]
 pub(crate) struct Door {
     pub(crate) access: ConnectionString,
+    pub(crate) transport: Transport,
     /// Certificates that are trusted besides the machine's.
     pub(crate) extra_roots: Vec<CertificateDer<'static>>,
     /// Who we are, where the connection string has no key.
@@ -69,9 +79,12 @@ impl Connection {
     async fn open_at_once(door: Door, clock: Arc<dyn Clock>) -> Result<Connection> {
         let access = &door.access;
         let host = access.host.trim_matches(['[', ']']);
-        let port = access
-            .port
-            .unwrap_or(if access.plain { PORT_PLAIN } else { PORT_TLS });
+        let port = access.port.unwrap_or(match (door.transport, access.plain) {
+            (Transport::Tcp, true) => PORT_PLAIN,
+            (Transport::Tcp, false) => PORT_TLS,
+            (Transport::WebSocket, true) => PORT_HTTP_PLAIN,
+            (Transport::WebSocket, false) => PORT_HTTPS,
+        });
         let stream = TcpStream::connect((host, port))
             .await
             .map_err(|error| broken("connect", &error).with("host", host))?;
@@ -84,12 +97,15 @@ impl Connection {
             .container_id(name)
             .hostname(access.host.as_str())
             .sasl_profile(SaslProfile::Anonymous);
-        let opened = if access.plain {
-            builder.open_with_stream(stream).await
+        let mut stream: Box<dyn Stream> = if access.plain {
+            Box::new(stream)
         } else {
-            let stream = encrypted(host, stream, &door.extra_roots).await?;
-            builder.open_with_stream(stream).await
+            Box::new(encrypted(host, stream, &door.extra_roots).await?)
         };
+        if door.transport == Transport::WebSocket {
+            stream = websocket(access, stream).await?;
+        }
+        let opened = builder.open_with_stream(stream).await;
         let mut handle = opened.map_err(|error| of_open(&error))?;
         let mut session = Session::begin(&mut handle)
             .await
@@ -179,7 +195,13 @@ impl Connection {
         self.authorise(topic).await?;
         let mut sender = self.sender.lock().await;
         if let Some(sender) = &*sender {
-            return Ok(sender.clone());
+            // The broker detaches links that were idle for long. Who is sending at this moment finds out by itself.
+            let gone = sender
+                .try_lock()
+                .is_ok_and(|mut sender| sender.on_detach().now_or_never().is_some());
+            if !gone {
+                return Ok(sender.clone());
+            }
         }
         let mut session = self.session.lock().await;
         let attaching = Sender::attach(&mut session, self.name("send"), topic);
@@ -202,7 +224,9 @@ impl Connection {
     async fn attach_management(&self, path: &str) -> Result<Arc<Requests>> {
         self.authorise(path).await?;
         let mut managements = self.managements.lock().await;
-        if let Some(requests) = managements.get(path) {
+        if let Some(requests) = managements.get(path)
+            && !requests.is_gone()
+        {
             return Ok(requests.clone());
         }
         let mut session = self.session.lock().await;
@@ -210,6 +234,24 @@ impl Connection {
         let requests = Arc::new(Requests::attach(&mut session, &node, &self.name("manage")).await?);
         managements.insert(path.to_owned(), requests.clone());
         Ok(requests)
+    }
+}
+
+/// A stream of any kind.
+trait Stream: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin> Stream for S {}
+
+/// The handshake of a WebSocket, on a stream that has its TLS already.
+async fn websocket(access: &ConnectionString, stream: Box<dyn Stream>) -> Result<Box<dyn Stream>> {
+    let scheme = if access.plain { "ws" } else { "wss" };
+    let port = access.port.map(|port| format!(":{port}")).unwrap_or_default();
+    let address = format!("{scheme}://{}{port}{WEBSOCKET_PATH}", access.host);
+    match WebSocketStream::connect_with_stream(address, stream).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(error) => Err(broken("WebSocket", &error)
+            .with("host", &access.host)
+            .effect(Effect::NotApplied)),
     }
 }
 

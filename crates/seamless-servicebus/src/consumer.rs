@@ -8,11 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fe2o3_amqp_types::definitions::{Error as AmqpError, ErrorCondition};
 use futures::future::{Either, select};
-use seamless_core::{Consumer, Delivery, LockToken, Result, Settlement};
+use seamless_core::{Consumer, Delivery, LockToken, Result, Settlement, Timestamp};
 use serde_amqp::primitives::Symbol;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::bus::{Shared, lost_connection};
+use crate::failure::is_refusal;
 use crate::lanes::Lanes;
 use crate::message::{Parcel, dead_letter_info};
 
@@ -68,12 +69,14 @@ impl SessionConsumer {
             let (Settlement::Complete(lock, _)
             | Settlement::Defer(lock, _)
             | Settlement::DeadLetter(lock, _)) = &settlement;
-            let Some((lane, held)) = lanes.settle(&self.shared, lock) else {
+            let Some((place, held)) = lanes.settle(&self.shared, lock) else {
                 continue;
             };
+            let lane = place.0.clone();
             match settlement {
                 Settlement::Complete(..) => lanes.complete(&lane, held.info).await?,
                 Settlement::Defer(lock, wait) => {
+                    let name = self.shared.next_lock();
                     copies.push(Parcel {
                         id: held.id,
                         subscription: self.subscription.clone(),
@@ -82,7 +85,7 @@ impl SessionConsumer {
                         copy: Some(format!("defer-{}", lock.0)),
                         due: Some(self.shared.clock.now().plus(wait)),
                     });
-                    originals.push((lane, held.info));
+                    originals.push((place, name, held.info));
                 }
                 Settlement::DeadLetter(_, reason) => {
                     let condition = ErrorCondition::Custom(Symbol::from("com.microsoft:dead-letter"));
@@ -95,14 +98,31 @@ impl SessionConsumer {
         }
         // A deferred message is a copy for later. It is safe before the original goes: twice is better than never.
         // The notes come first: a message that is counted and not there does no harm.
-        for due in copies.iter().filter_map(|copy| copy.due) {
-            let name = self.shared.next_lock();
-            self.shared.note_deferred(&self.subscription, due, name).await?;
+        let notes: Vec<(Timestamp, u64)> = copies
+            .iter()
+            .zip(&originals)
+            .filter_map(|(copy, (_, name, _))| Some((copy.due?, *name)))
+            .collect();
+        for (due, name) in &notes {
+            self.shared.note_deferred(&self.subscription, *due, *name).await?;
         }
-        if !copies.is_empty() {
-            self.shared.send(copies).await?;
+        if !copies.is_empty()
+            && let Err(error) = self.shared.send(copies.clone()).await
+        {
+            if is_refusal(&error) {
+                // Nothing is lost yet: the locks hold, and whoever asked may ask again.
+                for (due, name) in &notes {
+                    self.shared
+                        .forget_deferred(&self.subscription, *due, *name)
+                        .await?;
+                }
+                for (copy, (place, _, info)) in copies.into_iter().zip(originals) {
+                    lanes.put_back(place, info, copy.id, copy.body);
+                }
+            }
+            return Err(error);
         }
-        for (lane, info) in originals {
+        for ((lane, _), _, info) in originals {
             lanes.complete(&lane, info).await?;
         }
         lanes.flush(&self.shared).await
@@ -136,7 +156,7 @@ impl SessionConsumer {
 
 /// Gives the lanes up when something failed on them, and the connection when that is what failed.
 fn finish<T>(held: &mut Option<Lanes>, outcome: Result<T>) -> Result<T> {
-    if outcome.is_err()
+    if outcome.as_ref().is_err_and(|error| !is_refusal(error))
         && let Some(lanes) = held.take()
     {
         return lanes.connection.watched(outcome);

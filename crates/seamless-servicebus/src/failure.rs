@@ -84,6 +84,11 @@ pub(crate) fn needs_new_connection(error: &Error) -> bool {
     !matches!(error.kind, ErrorKind::RateLimited | ErrorKind::Limit)
 }
 
+/// Whether the broker has said no to one thing, and everything else is as it was.
+pub(crate) fn is_refusal(error: &Error) -> bool {
+    error.effect == Effect::NotApplied && !needs_new_connection(error)
+}
+
 pub(crate) fn of_open(error: &OpenError) -> Error {
     match error {
         OpenError::SaslError { .. } => refused("connect", "amqp:unauthorized-access", "SASL"),

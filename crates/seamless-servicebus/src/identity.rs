@@ -2,6 +2,7 @@
 //!
 //! Two small calls; the library that makes them for Azure (`azure_identity`) brings a second HTTP stack for it.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ const AUTHORITY: &str = "https://login.microsoftonline.com/";
 const ASSERTION_BYTES_MAX: u64 = 64 << 10;
 const ANSWER_BYTES_MAX: usize = 256 << 10;
 
-/// Who this host is.
+/// Who this host is. `Display` says it for people.
 #[derive(Clone, Debug)]
 pub enum Identity {
     /// The managed identity of the machine, asked for at an address of the platform.
@@ -75,6 +76,18 @@ impl Identity {
     }
 }
 
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Identity::Managed { client_id: None, .. } => f.write_str("the managed identity of this machine"),
+            Identity::Managed {
+                client_id: Some(id), ..
+            } => write!(f, "the managed identity {id}"),
+            Identity::Workload { client_id, .. } => write!(f, "the workload identity {client_id}"),
+        }
+    }
+}
+
 /// Gets tokens and keeps the last one.
 pub(crate) struct Tokens {
     identity: Identity,
@@ -92,7 +105,11 @@ pub(crate) struct Token {
 }
 
 impl Tokens {
-    pub(crate) fn new(identity: Identity, clock: Arc<dyn Clock>) -> Result<Tokens> {
+    pub(crate) fn new(
+        identity: Identity,
+        extra_roots: Vec<Vec<u8>>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Tokens> {
         let base = match &identity {
             Identity::Managed { endpoint, .. } => endpoint.clone(),
             Identity::Workload { authority, .. } => authority.clone(),
@@ -102,6 +119,7 @@ impl Tokens {
             allow_private_network: true,
             total_timeout: Duration::from_secs(30),
             body_bytes_max: ANSWER_BYTES_MAX,
+            extra_roots,
             ..HttpSettings::new(base)
         };
         Ok(Tokens {

@@ -13,31 +13,54 @@ use fe2o3_amqp_types::definitions::Fields;
 use fe2o3_amqp_types::messaging::{Body, FilterSet, Source};
 use futures::FutureExt;
 use futures::future::join_all;
-use seamless_core::{Delivery, LockToken, MessageId, Result};
+use seamless_core::{Delivery, ErrorKind, LockToken, MessageId, Result};
 use serde_amqp::Value;
 use serde_amqp::primitives::Symbol;
+use tokio::task::JoinHandle;
 
-use crate::bus::Shared;
+use crate::bus::{Shared, lost_connection};
 use crate::connection::Connection;
-use crate::failure::{broken, condition, of_receive, of_receiver_attach, timed_out};
+use crate::failure::{broken, condition, is_refusal, of_receive, of_receiver_attach, of_remote, timed_out};
 use crate::message::received;
 use crate::requests::{ANSWER_WAIT, Requests, map};
 
 const SESSION_FILTER: &str = "com.microsoft:session-filter";
 /// Lanes taken in one round: many lanes at once, and many messages of each.
 const ROUND: usize = 16;
-/// How long the first message of a lane may take.
-const FIRST_WAIT: Duration = Duration::from_secs(2);
+/// How much later than it was asked to a broker may say that there is no lane; after that it is asked no more, but listened to.
+const ACCEPT_GRACE_MAX: Duration = Duration::from_secs(2);
+/// How long the first message of a link may take.
+pub(crate) const FIRST_WAIT: Duration = Duration::from_secs(2);
 
 /// A session of AMQP with what a consumer has attached in it. It is given up as a whole.
 pub(crate) struct Lanes {
     pub(crate) connection: Arc<Connection>,
     path: String,
-    session: SessionHandle<()>,
+    /// In the hands of `asking` while there is such a question.
+    session: Option<SessionHandle<()>>,
+    asking: Option<Asking>,
     management: Requests,
     held: BTreeMap<String, Lane>,
     /// Set while something is under way that must not be left half done.
     busy: bool,
+}
+
+/// The broker is being asked for a lane. That goes on by itself: it need not answer as fast as it is asked to, and whoever waits for it may be
+/// cancelled. When this is dropped the session ends, and whatever the broker may still give away in it is free.
+struct Asking(JoinHandle<Asked>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What came of asking.
+struct Asked {
+    session: SessionHandle<()>,
+    answer: std::result::Result<Receiver, ReceiverAttachError>,
+    /// When, on our clock.
+    at: Duration,
 }
 
 /// One lane.
@@ -49,6 +72,9 @@ struct Lane {
     /// Whether a message has come since it was accepted: it is offered only when it has one.
     served: bool,
 }
+
+/// Where a message is on the books: its lane and its number there.
+pub(crate) type Place = (String, u64);
 
 /// A message that has been handed out and not settled.
 pub(crate) struct Outstanding {
@@ -72,7 +98,8 @@ impl Lanes {
         Ok(Lanes {
             connection,
             path,
-            session,
+            session: Some(session),
+            asking: None,
             management,
             held: BTreeMap::new(),
             busy: false,
@@ -87,6 +114,12 @@ impl Lanes {
     /// Takes up to `max` messages that are there now.
     pub(crate) async fn take(&mut self, shared: &Shared, max: usize) -> Result<Vec<Delivery>> {
         self.busy = true;
+        let outcome = self.take_now(shared, max).await;
+        self.busy = outcome.as_ref().is_err_and(|error| !is_refusal(error));
+        outcome
+    }
+
+    async fn take_now(&mut self, shared: &Shared, max: usize) -> Result<Vec<Delivery>> {
         self.drop_expired(shared).await;
         self.connection.authorise(&self.path).await?;
         // What is held may have more; then others, as long as there is one with messages.
@@ -96,9 +129,17 @@ impl Lanes {
             let room = max - taken.len();
             let mut fresh = Vec::new();
             while fresh.len() < ROUND.min(room) {
-                match self.accept(shared, Duration::ZERO).await? {
-                    Some(lane) => fresh.push(lane),
-                    None => break,
+                match self.accept(shared, Duration::ZERO).await {
+                    Ok(Some(lane)) => fresh.push(lane),
+                    Ok(None) => break,
+                    // What is there already is worth more than to know why there is no more.
+                    Err(error)
+                        if error.kind == ErrorKind::RateLimited
+                            && !(taken.is_empty() && fresh.is_empty()) =>
+                    {
+                        break;
+                    }
+                    Err(error) => return Err(error),
                 }
             }
             let got = self.collect(shared, room, &fresh).await?;
@@ -108,31 +149,44 @@ impl Lanes {
             }
         }
         self.let_go_of_idle().await?;
-        self.busy = false;
         Ok(taken)
     }
 
-    /// Waits for a lane with messages. True when there is one now.
+    /// Waits for a lane with messages. True when there is one now. May be cancelled.
     pub(crate) async fn wait(&mut self, shared: &Shared, wait: Duration) -> Result<bool> {
-        self.busy = true;
         let lane = self.accept(shared, wait).await?;
-        self.busy = false;
         Ok(lane.is_some())
     }
 
-    /// Accepts the next session that has messages and no holder.
+    /// Accepts the next session that has messages and no holder; none when there is none, or the broker has not said so yet.
     async fn accept(&mut self, shared: &Shared, wait: Duration) -> Result<Option<String>> {
-        let before = shared.clock.monotonic();
-        let name = self.connection.name("lane");
-        let attaching = accepting(&mut self.session, name, &self.path, Value::Null, wait);
-        let attached = tokio::time::timeout(ANSWER_WAIT + wait, attaching).await;
-        let receiver = match attached.map_err(|_| timed_out("accept a session"))? {
+        let mut patience = wait;
+        if let Some(mut session) = self.session.take() {
+            // What has been taken meanwhile is locked, and must not grow old over it.
+            patience += ACCEPT_GRACE_MAX.min(shared.settings.lock_duration / 4);
+            let (name, path) = (self.connection.name("lane"), self.path.clone());
+            let clock = shared.clock.clone();
+            self.asking = Some(Asking(tokio::spawn(async move {
+                let answer = accepting(&mut session, name, &path, Value::Null, wait).await;
+                let at = clock.monotonic();
+                Asked { session, answer, at }
+            })));
+        }
+        let asking = self.asking.as_mut().ok_or_else(lost_connection)?;
+        let Ok(asked) = tokio::time::timeout(patience, &mut asking.0).await else {
+            return Ok(None);
+        };
+        self.asking = None;
+        let Asked { session, answer, at } = asked.map_err(|_| lost_connection())?;
+        self.session = Some(session);
+        let receiver = match answer {
             Ok(receiver) => receiver,
-            Err(ReceiverAttachError::RemoteClosedWithError(error))
-                if ["com.microsoft:timeout", "com.microsoft:session-cannot-be-locked"]
-                    .contains(&condition(&error).as_str()) =>
-            {
-                return self.settle_down().await.map(|()| None);
+            Err(ReceiverAttachError::RemoteClosedWithError(error)) => {
+                self.settle_down().await?;
+                return match condition(&error).as_str() {
+                    "com.microsoft:timeout" | "com.microsoft:session-cannot-be-locked" => Ok(None),
+                    _ => Err(of_remote(&self.path, &error)),
+                };
             }
             // A refusal whose reason the library lost, because the detach was there before it had looked at the attach. If it was more than
             // "nothing there", the next attach says so.
@@ -146,7 +200,7 @@ impl Lanes {
         };
         let lane = Lane {
             receiver,
-            until: before.saturating_add(shared.settings.lock_duration),
+            until: at.saturating_add(shared.settings.lock_duration),
             outstanding: BTreeMap::new(),
             served: false,
         };
@@ -193,7 +247,7 @@ impl Lanes {
         }
         // The broker hears the credit before this, and what it has at hand comes before the answer.
         if let Some(id) = asked.last() {
-            self.renew_one(shared, &id.clone()).await?;
+            self.hear(shared, &id.clone()).await?;
         }
         let mut taken = Vec::new();
         for id in asked {
@@ -230,8 +284,8 @@ impl Lanes {
         Ok(taken)
     }
 
-    /// Takes a message off the books; none when its lock has ended.
-    pub(crate) fn settle(&mut self, shared: &Shared, lock: &LockToken) -> Option<(String, Outstanding)> {
+    /// Takes a message off the books, with its place there; none when its lock has ended.
+    pub(crate) fn settle(&mut self, shared: &Shared, lock: &LockToken) -> Option<(Place, Outstanding)> {
         let (lane, number) = lock.0.rsplit_once('.')?;
         let number: u64 = number.parse().ok()?;
         let held = self.held.get_mut(lane)?;
@@ -239,7 +293,20 @@ impl Lanes {
             return None;
         }
         let outstanding = held.outstanding.remove(&number)?;
-        Some((lane.to_owned(), outstanding))
+        Some(((lane.to_owned(), number), outstanding))
+    }
+
+    /// Puts a message back on the books that could not be settled.
+    pub(crate) fn put_back(
+        &mut self,
+        (lane, number): Place,
+        info: DeliveryInfo,
+        id: MessageId,
+        body: Vec<u8>,
+    ) {
+        if let Some(held) = self.held.get_mut(&lane) {
+            held.outstanding.insert(number, Outstanding { info, id, body });
+        }
     }
 
     pub(crate) async fn complete(&mut self, lane: &str, info: DeliveryInfo) -> Result<()> {
@@ -274,10 +341,18 @@ impl Lanes {
         self.busy = true;
         self.let_go_of_idle().await?;
         if let Some(id) = self.held.keys().next().cloned() {
-            self.renew_one(shared, &id).await?;
+            self.hear(shared, &id).await?;
         }
         self.busy = false;
         Ok(())
+    }
+
+    /// Returns when the broker has heard everything that was said before. An answer, even a refusal, is all that is wanted.
+    async fn hear(&mut self, shared: &Shared, id: &str) -> Result<()> {
+        match self.renew_one(shared, id).await {
+            Err(error) if error.context("status").is_none() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Renews a lane; false when its lock is lost.
@@ -328,7 +403,11 @@ impl Lanes {
         for closed in join_all(closing).await {
             closed?;
         }
-        match tokio::time::timeout(ANSWER_WAIT, self.session.end()).await {
+        // Otherwise it ends with the question.
+        let Some(session) = &mut self.session else {
+            return Ok(());
+        };
+        match tokio::time::timeout(ANSWER_WAIT, session.end()).await {
             Ok(ended) => ended.map_err(|error| broken(&self.path, &error)),
             Err(_) => Err(timed_out("end a session")),
         }

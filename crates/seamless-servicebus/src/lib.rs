@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod access;
+mod blobs;
 mod bus;
 mod connection;
 mod consumer;
@@ -12,13 +13,14 @@ mod identity;
 mod lanes;
 mod manage;
 mod message;
+mod notes;
 mod requests;
 mod rest;
-mod shelf;
 mod verify;
 
 pub use access::{ConnectionString, certificates};
-pub use bus::{ServiceBus, Settings};
+pub use blobs::AzureBlobs;
+pub use bus::{ServiceBus, Settings, Transport};
 #[cfg(feature = "https")]
 pub use https::ServiceBusHttps;
 pub use identity::Identity;

@@ -78,6 +78,11 @@ impl Requests {
         })
     }
 
+    /// Whether the broker has taken the links away, as it does with idle ones.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.lock().is_none()
+    }
+
     /// Asks, and waits for the answer. A refusal is an error.
     pub(crate) async fn call(
         &self,
@@ -205,6 +210,9 @@ fn answer(message: Message<Body<Value>>) -> Answer {
         status: match find(["statusCode", "status-code"]) {
             Some(SimpleValue::Int(status)) => *status,
             Some(SimpleValue::Long(status)) => i32::try_from(*status).unwrap_or(0),
+            Some(SimpleValue::Uint(status)) => i32::try_from(*status).unwrap_or(0),
+            Some(SimpleValue::Ushort(status)) => i32::from(*status),
+            Some(SimpleValue::Short(status)) => i32::from(*status),
             _ => 0,
         },
         condition: text(["errorCondition", "error-condition"]),

@@ -1,4 +1,4 @@
-//! Calls over HTTP, signed with the key of the connection string.
+//! Calls over HTTP, signed with the key of the connection string, or with a token of the host's identity.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use seamless_http::{HttpClient, HttpSettings, Request, Response};
 
 use crate::access::ConnectionString;
 use crate::failure;
+use crate::identity::Tokens;
 use crate::manage::atom::Element;
 
 /// How long a signature is good for.
@@ -20,11 +21,18 @@ const ANSWER_BYTES_MAX: usize = 4 << 20;
 pub(crate) struct Rest {
     http: HttpClient,
     access: ConnectionString,
+    /// Who we are, where there is no key.
+    tokens: Option<Tokens>,
     clock: Arc<dyn Clock>,
 }
 
 impl Rest {
-    pub(crate) fn new(access: ConnectionString, clock: Arc<dyn Clock>) -> Result<Rest> {
+    pub(crate) fn new(
+        access: ConnectionString,
+        tokens: Option<Tokens>,
+        extra_roots: Vec<Vec<u8>>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Rest> {
         let base = match (access.plain, access.port) {
             (true, port) => format!("http://{}:{}", access.host, port.unwrap_or(PORT_PLAIN)),
             (false, Some(port)) => format!("https://{}:{port}", access.host),
@@ -36,20 +44,27 @@ impl Rest {
             total_timeout: Duration::from_secs(90),
             body_bytes_max: ANSWER_BYTES_MAX,
             concurrency_per_endpoint: 16,
+            extra_roots,
             ..HttpSettings::new(base)
         };
         Ok(Rest {
             http: HttpClient::new(settings, clock.clone())?,
             access,
+            tokens,
             clock,
         })
     }
 
-    /// Makes a call with a signature of our own; any status is an answer.
+    /// Makes a call with a signature or token of our own; any status is an answer.
     pub(crate) async fn call(&self, request: Request) -> Result<Response> {
-        let until = self.clock.now().plus(SIGNATURE_LIFETIME).0 / 1_000_000;
-        let audience = format!("https://{}/", self.access.host);
-        let token = Secret::new(self.access.sign(&audience, until)?);
+        let token = match &self.tokens {
+            Some(tokens) => Secret::new(format!("Bearer {}", tokens.token().await?.text.expose())),
+            None => {
+                let until = self.clock.now().plus(SIGNATURE_LIFETIME).0 / 1_000_000;
+                let audience = format!("https://{}/", self.access.host);
+                Secret::new(self.access.sign(&audience, until)?)
+            }
+        };
         self.send(request.secret_header("authorization", &token)).await
     }
 

@@ -13,7 +13,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use seamless_core::memory::MemoryStore;
 use seamless_core::{Bus, ErrorKind, Secret};
-use seamless_servicebus::{ConnectionString, Identity, ServiceBus, Settings};
+use seamless_servicebus::{ConnectionString, Identity, Provisioner, ServiceBus, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -167,12 +167,19 @@ async fn an_identity_opens_what_a_key_would() {
             .replace("SharedAccessKey=", "SharedAccessKey=no");
         settings.connection = ConnectionString::parse(&text).unwrap();
         settings.identity = Some(identity);
+        let mut managing = settings.clone();
         let bus = bus(settings);
         let error = bus.publish(vec![message(0)]).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Auth, "{token}: {error:?}");
         emulator.accept_token(token);
         bus.publish(vec![message(0)]).await.unwrap();
         assert_eq!(bus.depth("crm").await.unwrap(), 1);
+        // Entities are managed with the same token.
+        managing.connection = ConnectionString::parse(&emulator.http_connection_string()).unwrap();
+        let provisioner = Provisioner::new(&managing, Real::new()).unwrap();
+        let blueprint = managing.blueprint(&["crm".to_owned()], true);
+        let plan = provisioner.plan(&blueprint).await.unwrap();
+        assert_eq!(plan.tier, "Standard");
     }
     let first = |asked: &Arc<Mutex<Vec<String>>>| asked.lock().unwrap()[0].clone();
     let managed = first(&asked_managed);
@@ -193,5 +200,8 @@ async fn an_identity_opens_what_a_key_would() {
     );
     assert!(workload.contains("client_assertion=of-the-pod"), "{workload}");
     let asked = asked_managed.lock().unwrap().len();
-    assert_eq!(asked, 1, "a token is kept as long as it is good");
+    assert_eq!(
+        asked, 2,
+        "a token is kept as long as it is good: one by the bus, one by the provisioner"
+    );
 }

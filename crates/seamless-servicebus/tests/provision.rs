@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use seamless_core::{Bus, ErrorKind};
 use seamless_emulator::{Emulator, EntitySettings, Filter, Options, Tier, TopicSettings};
-use seamless_servicebus::{Blueprint, BusPlan, ConnectionString, Provisioner};
+use seamless_servicebus::{Blueprint, BusPlan, Provisioner};
 
 use stand::{Real, bus, bus_with, label, settings};
 
@@ -20,7 +20,7 @@ async fn namespace(tier: Tier) -> Emulator {
 }
 
 fn provisioner(connection: &str) -> Provisioner {
-    Provisioner::new(ConnectionString::parse(connection).unwrap(), Real::new()).unwrap()
+    Provisioner::new(&settings(connection), Real::new()).unwrap()
 }
 
 fn blueprint(emulator: &Emulator) -> Blueprint {

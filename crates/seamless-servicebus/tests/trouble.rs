@@ -4,17 +4,29 @@
 mod stand;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use seamless_core::memory::MemoryStore;
 use seamless_core::{Bus, ErrorKind, MessageId, Outgoing, Settlement};
 use seamless_emulator::Emulator;
+use seamless_servicebus::ServiceBus;
 
-use stand::{bus, complete, emulator, message};
+use stand::{Jumping, bus, complete, emulator, message, websocket_bus};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_while_the_broker_fails_in_every_way() {
     let emulator = emulator(true).await;
-    let bus = bus(&emulator);
+    nothing_is_lost(&emulator, bus(&emulator)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_over_a_websocket_either() {
+    let emulator = emulator(true).await;
+    nothing_is_lost(&emulator, websocket_bus(&emulator)).await;
+}
+
+async fn nothing_is_lost(emulator: &Emulator, bus: ServiceBus) {
     let count = 120;
     let batches: Vec<Vec<Outgoing>> = (0..count / 10)
         .map(|batch| (batch * 10..batch * 10 + 10).map(message).collect())
@@ -245,4 +257,142 @@ async fn a_dead_letter_goes_out_and_comes_back() {
     assert_eq!(bus.replay("crm", &ids).await.unwrap(), 12);
     assert_eq!(bus.depth("crm").await.unwrap(), 12);
     assert_eq!(bus.dead_letters("crm", None, 100).await.unwrap().len(), 18);
+    // Those that were looked through are free again.
+    let ids: Vec<MessageId> = letters.iter().skip(12).map(|letter| letter.id.clone()).collect();
+    emulator.be_busy(1);
+    let error = bus.replay("crm", &ids).await.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    assert_eq!(bus.replay("crm", &ids).await.unwrap(), 18);
+    assert_eq!(bus.depth("crm").await.unwrap(), 30);
+    assert!(bus.dead_letters("crm", None, 100).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_renewed_in_time_and_one_that_has_expired_is_replaced() {
+    let clock = Jumping::new(0);
+    let emulator = stand::emulator_by(true, clock.clone()).await;
+    let settings = stand::settings(&emulator.connection_string());
+    let bus = ServiceBus::new(settings, Arc::new(clock.clone()), Arc::new(MemoryStore::new())).unwrap();
+    let consumer = bus.subscribe("crm").await.unwrap();
+    let mut sent = 0;
+    let mut seen = BTreeSet::new();
+    // Forty minutes at a time: a token is renewed at half of its hour. Three hours at a time: everything has been taken away meanwhile.
+    for (jump_secs, tries_max) in [(2_400, 1), (2_400, 1), (10_800, 2), (2_400, 1)] {
+        clock.jump(jump_secs);
+        // The namespace acts when its time has come.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        for _ in 0..10 {
+            bus.publish(vec![message(sent)]).await.unwrap();
+            sent += 1;
+        }
+        let mut tries = 0;
+        while seen.len() < sent {
+            let deliveries = match consumer.receive(10, Duration::from_millis(200)).await {
+                Ok(deliveries) => deliveries,
+                Err(error) => {
+                    tries += 1;
+                    assert!(
+                        tries < tries_max && error.is_transient(),
+                        "{jump_secs}: {error:?}"
+                    );
+                    continue;
+                }
+            };
+            let mut settlements = Vec::new();
+            for delivery in deliveries {
+                seen.insert(delivery.id.0.clone());
+                settlements.push(complete(delivery).await);
+            }
+            consumer.settle(settlements).await.unwrap();
+        }
+    }
+    assert_eq!(bus.depth("crm").await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_that_were_idle_for_too_long_are_attached_anew() {
+    let emulator = emulator(true).await;
+    let bus = bus(&emulator);
+    for number in 0..5 {
+        bus.publish(vec![message(number)]).await.unwrap();
+        emulator.detach_links();
+        emulator.blows_landed().await;
+        // What the broker said has been heard.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(bus.depth("crm").await.unwrap(), 5);
+}
+
+/// What becomes of messages that are out when this happens.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_settlement_that_comes_too_late_leaves_the_message() {
+    type Blow = (&'static str, fn(&Emulator));
+    let blows: [Blow; 3] = [
+        ("cut", Emulator::kill_connections),
+        ("detached", Emulator::detach_links),
+        ("lock lost", |emulator| {
+            emulator.lose_locks("tenant/Subscriptions/crm")
+        }),
+    ];
+    for (name, blow) in blows {
+        let emulator = emulator(true).await;
+        let bus = bus(&emulator);
+        bus.publish((0..12).map(message).collect()).await.unwrap();
+        let consumer = bus.subscribe("crm").await.unwrap();
+        let mut dead = BTreeSet::new();
+        for round in 0..60 {
+            let Ok(deliveries) = consumer.receive(12, Duration::from_millis(50)).await else {
+                continue;
+            };
+            if round < 3 {
+                blow(&emulator);
+                emulator.blows_landed().await;
+            }
+            let settlements = deliveries.into_iter().map(|delivery| {
+                dead.insert(delivery.id.0);
+                let reason = seamless_core::DeadLetterReason {
+                    code: "unreadable".to_owned(),
+                    description: String::new(),
+                };
+                Settlement::DeadLetter(delivery.lock, reason)
+            });
+            drop(consumer.settle(settlements.collect()).await);
+            if bus.depth("crm").await.is_ok_and(|depth| depth == 0) {
+                break;
+            }
+        }
+        assert_eq!(dead.len(), 12, "{name}");
+        assert_eq!(bus.depth("crm").await.unwrap(), 0, "{name}");
+        let letters = bus.dead_letters("crm", None, 100).await.unwrap();
+        assert_eq!(letters.len(), 12, "{name}: none is lost, none is there twice");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_holds_on_to_an_accept_keeps_nothing_back() {
+    let emulator = emulator(true).await;
+    emulator.be_patient();
+    let bus = bus(&emulator);
+    let consumer = bus.subscribe("crm").await.unwrap();
+    for round in 0..3 {
+        bus.publish((round * 10..round * 10 + 10).map(message).collect())
+            .await
+            .unwrap();
+        let mut left = 10;
+        for _ in 0..50 {
+            let deliveries = consumer.receive(10, Duration::from_millis(100)).await.unwrap();
+            let mut settlements = Vec::new();
+            for delivery in deliveries {
+                left -= 1;
+                settlements.push(complete(delivery).await);
+            }
+            consumer.settle(settlements).await.unwrap();
+            if left == 0 {
+                break;
+            }
+        }
+        assert_eq!(left, 0, "round {round}");
+    }
+    assert_eq!(bus.depth("crm").await.unwrap(), 0);
+    consumer.close().await.unwrap();
 }

@@ -32,7 +32,7 @@ pub(crate) enum RestVerb {
     Try(TryArgs),
     /// Draft a manifest from an OpenAPI or Swagger description.
     Init {
-        /// The description, as JSON.
+        /// The description, in JSON or YAML.
         #[arg(long, value_name = "FILE")]
         from_openapi: PathBuf,
         /// Write it to this new file instead of stdout.

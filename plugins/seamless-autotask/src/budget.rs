@@ -14,8 +14,10 @@ const SLICE: Duration = Duration::from_secs(10);
 const ASK_EVERY: Duration = Duration::from_secs(600);
 /// Own calls after which the total is asked again: two per cent of the limit.
 const ASK_SHARE_PERCENT: u64 = 2;
-/// Own calls before the first question: a short job need not ask.
-const FIRST_ASK: u64 = 25;
+/// At least so many calls, where that share of a small limit is less.
+const ASK_CALLS_MIN: u64 = 25;
+/// Own calls before the first question: fewer than a start makes. Others may have used up the hour already.
+const FIRST_ASK: u64 = 12;
 /// How often to look whether there is room again, when nothing says how long it takes: other people's calls leave the hour slowly.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
 
@@ -83,7 +85,7 @@ impl Budget {
             // The closer to the end, the less is left for a wrong guess.
             Some(at) => {
                 let scarce = self.used(now) * 100 >= self.limit * Usage::FULL_SPEED_PERCENT;
-                let share = (self.limit * ASK_SHARE_PERCENT / 100).max(FIRST_ASK);
+                let share = (self.limit * ASK_SHARE_PERCENT / 100).max(ASK_CALLS_MIN);
                 let calls = if scarce { share / 2 } else { share };
                 self.calls_since_asked >= calls.max(1)
                     || (self.calls_since_asked > 0 && now.saturating_sub(at) >= ASK_EVERY)
@@ -293,7 +295,7 @@ mod tests {
             budget.count(NOW);
             asked += u32::from(budget.asks(NOW));
         }
-        assert_eq!(asked, 6, "at 25, and then every 200");
+        assert_eq!(asked, 6, "at 12, and then every 200");
         assert!(!budget.asks(NOW + ASK_EVERY / 2));
         assert!(budget.asks(NOW + ASK_EVERY), "now and then");
         assert!(

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use crate::answer::Answer;
 use crate::call::Call;
 use crate::connector::Connector;
-use crate::json_path::{dig, plain};
+use crate::json_path::{dig, plain, put};
 use crate::manifest::{Above, Entity, Find, GetMany, List, PageKind, Paging};
 use crate::page::{PageAnswer, Walk};
 
@@ -35,6 +35,8 @@ pub(crate) struct RowsPlace<'a> {
     pub(crate) row: &'a str,
     /// "Not found", or no list at all, means that there are none.
     pub(crate) missing_is_empty: bool,
+    /// A row may be the id itself.
+    pub(crate) stubs: bool,
     /// The parent that they were asked for.
     pub(crate) parent: Option<&'a str>,
 }
@@ -79,6 +81,7 @@ impl List {
             items: &self.items,
             row: &self.row,
             missing_is_empty: self.missing_is_empty,
+            stubs: self.stubs,
             parent,
         }
     }
@@ -91,6 +94,7 @@ impl Find {
             items: &self.items,
             row: &self.row,
             missing_is_empty: self.missing_is_empty,
+            stubs: self.stubs,
             parent: None,
         }
     }
@@ -103,6 +107,7 @@ impl GetMany {
             items: &self.items,
             row: &self.row,
             missing_is_empty: self.missing_is_empty,
+            stubs: false,
             parent: None,
         }
     }
@@ -115,6 +120,7 @@ impl Above {
             items: &self.items,
             row: &self.row,
             missing_is_empty: self.missing_is_empty,
+            stubs: false,
             parent: None,
         }
     }
@@ -208,6 +214,11 @@ impl Connector {
             .map_err(|error| self.named(native, error))?;
         let shaped = |(index, row): (usize, &Json)| {
             let position = |error: Error| self.named(native, error.with("position", index + 1));
+            if place.stubs && (row.is_string() || row.is_number()) {
+                let mut stub = Json::Object(Default::default());
+                put(&mut stub, &native.entity.id, row.clone());
+                return native.entity.shaped(&stub, "", place.parent).map_err(position);
+            }
             native
                 .entity
                 .shaped(row, place.row, place.parent)

@@ -18,7 +18,9 @@ impl Entity {
             } else {
                 format!(" at '{inside}'")
             };
-            return Err(Error::protocol(format!("a record is not an object{place}")));
+            return Err(Error::protocol(format!(
+                "a record is not an object{place}; where a list has ids only, write stubs = true"
+            )));
         };
         let mut record = Json::Object(record.clone());
         for path in &self.lift {
@@ -67,6 +69,12 @@ impl Entity {
             put(&mut record, path, value);
         }
         Ok(record)
+    }
+
+    /// What the system calls the record of an answer; a lifted or computed id is only there once it is shaped.
+    pub(crate) fn own_id(&self, item: &Json) -> Option<String> {
+        let id = |record: &Json| dig(record, &self.id).and_then(plain);
+        id(item).or_else(|| id(&self.shaped(item, "", None).ok()?))
     }
 
     /// Parent and own part of an id.

@@ -146,8 +146,8 @@ impl Connector {
 
 fn new_id(native: Native<'_>, create: &Create, answer: &Answer) -> Option<String> {
     let in_body = match &create.id {
-        Some(path) => dig(&answer.json, path),
-        None => dig(&answer.json, &create.item).and_then(|item| dig(item, &native.entity.id)),
+        Some(path) => dig(&answer.json, path).and_then(plain),
+        None => dig(&answer.json, &create.item).and_then(|item| native.entity.own_id(item)),
     };
     let in_header = || {
         let header = answer.response.header(create.id_header.as_deref()?)?;
@@ -156,8 +156,5 @@ fn new_id(native: Native<'_>, create: &Create, answer: &Answer) -> Option<String
         // An encoded id could be read in more than one way; the engine then looks for the record.
         (!id.contains('%')).then(|| id.to_owned())
     };
-    in_body
-        .and_then(plain)
-        .or_else(in_header)
-        .filter(|id| !id.is_empty())
+    in_body.or_else(in_header).filter(|id| !id.is_empty())
 }

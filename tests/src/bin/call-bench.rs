@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use seamless_sandbox::Config;
-use seamless_tests::{World, text};
-use serde_json::{Value as Json, json};
+use seamless_tests::World;
+use serde_json::json;
 
 const RECORDS: usize = 16_000;
 const CHANGES: usize = 10_000;
@@ -14,6 +14,8 @@ const UPDATES: usize = 1_000;
 const PAGE: usize = 500;
 /// Wanted beside full pages, however much has changed: pages that are not full, and the second look.
 const READS_BESIDE: u64 = 10;
+/// `stale_read_max` of the connector.
+const STALE_READ_MAX_MS: u64 = 2_000;
 /// Calls wanted beside the writes themselves, for a thousand of them.
 const CALLS_BESIDE: u64 = 150;
 
@@ -57,7 +59,13 @@ fn main() {
 
     let idle = counted(&world, || drop(world.good_run()));
     tell("nothing changed", &idle);
-    println!("\nviolations: {}", world.get("/stats")["violations"]);
+    let stats = world.get("/stats");
+    println!("\nviolations: {}", stats["violations"]);
+    let ages = &stats["autotask_updates"];
+    println!(
+        "oldest read at an update: {} ms, at most {STALE_READ_MAX_MS} wanted; updates of unread records: {}",
+        ages["oldest_ms"], ages["unread"]
+    );
     let reads_max = changed.div_ceil(PAGE) as u64 + READS_BESIDE;
     let calls_max = edited as u64 + CALLS_BESIDE * (edited as u64).div_ceil(1_000);
     println!("reading {changed} changes: {reads} calls, {reads_max} wanted");
@@ -73,37 +81,42 @@ fn split(calls: &BTreeMap<String, u64>) -> (u64, u64) {
     (start, calls.values().sum::<u64>() - start)
 }
 
+/// Calls to Autotask while something is done, by method and endpoint.
 fn counted(world: &World, job: impl FnOnce()) -> BTreeMap<String, u64> {
-    let before = world.last_call();
+    let before = by_endpoint(world);
     job();
-    let page = world.get(&format!("/calls?since={before}"));
     let mut counts = BTreeMap::new();
-    for call in page["calls"].as_array().into_iter().flatten() {
-        if call["system"] == "autotask" {
-            *counts.entry(label(call)).or_default() += 1;
+    for (endpoint, total) in by_endpoint(world) {
+        let count = total - before.get(&endpoint).copied().unwrap_or_default();
+        if count > 0 {
+            *counts.entry(label(&endpoint)).or_default() += count;
         }
     }
     counts
 }
 
-fn label(call: &Json) -> String {
-    let path = text(call.get("path")).to_lowercase();
-    let of_start = ["information", "/countries/", "/resources/"];
-    if of_start.iter().any(|word| path.contains(word)) {
-        return START.to_owned();
+fn by_endpoint(world: &World) -> BTreeMap<String, u64> {
+    let stats = world.get("/stats");
+    let counts = stats["autotask"]["by_endpoint"].as_object().cloned();
+    let counts = counts.unwrap_or_default().into_iter();
+    counts
+        .map(|(endpoint, count)| (endpoint, count.as_u64().unwrap_or_default()))
+        .collect()
+}
+
+fn label(endpoint: &str) -> String {
+    let of_start = ["information", "countries", "resources"];
+    let lower = endpoint.to_lowercase();
+    if of_start.iter().any(|word| lower.contains(word)) {
+        START.to_owned()
+    } else {
+        endpoint.to_owned()
     }
-    let address = path.rsplit("/v1.0/").next().unwrap_or_default();
-    let words = address.split('/').filter(|word| word.parse::<u64>().is_err());
-    format!(
-        "{} {}",
-        text(call.get("method")),
-        words.collect::<Vec<_>>().join("/")
-    )
 }
 
 fn tell(what: &str, calls: &BTreeMap<String, u64>) {
     let (start, rest) = split(calls);
-    println!("\n{what}: {rest} calls to Autotask, and {start} {START} (the log holds the last 10,000)");
+    println!("\n{what}: {rest} calls to Autotask, and {start} {START}");
     for (endpoint, count) in calls {
         println!("  {count:>7}  {endpoint}");
     }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::apply::wake_ops;
 use super::claims::Claimant;
 use super::conflict::ASKED;
 use super::engine::Engine;
@@ -338,7 +339,7 @@ impl Engine {
             return Ok(false);
         };
         let mut ops = held.releases(self);
-        ops.extend(self.pair_ops(sync, a, b)?);
+        ops.extend(self.pair_ops(sync, a, b).await?);
         let now = self.clock.now();
         for record in [a, b] {
             ops.push(self.hint(record)?);
@@ -352,12 +353,15 @@ impl Engine {
             self.typed()
                 .put_sealed(entry.row(self.salt()), Expect::Any, &entry)?,
         );
-        self.store.commit(ops).await?;
-        Ok(true)
+        match self.store.commit(ops).await {
+            // Somebody came between: another link, or a child that has just begun to wait.
+            Err(error) if error.kind == ErrorKind::Conflict => Ok(false),
+            done => done.map(|_| true),
+        }
     }
 
     /// The rows of a new pair without base, its children woken, its cross-references on their way.
-    pub(super) fn pair_ops(&self, sync: &SyncSpec, a: &RecordKey, b: &RecordKey) -> Result<Vec<Op>> {
+    async fn pair_ops(&self, sync: &SyncSpec, a: &RecordKey, b: &RecordKey) -> Result<Vec<Op>> {
         let pair = Pair {
             mapping: [sync.sides[0].mapping_version(), sync.sides[1].mapping_version()],
             ..Pair::default()
@@ -371,6 +375,8 @@ impl Engine {
             self.typed()
                 .put_sealed(pair_row_of(a, &b.id), Expect::Any, &pair)?,
         ];
+        let wakes = wake_ops(self, &[a.clone(), b.clone()]).await?;
+        ops.extend(wakes.into_values().flatten());
         for (record, other) in [(a, b), (b, a)] {
             ops.push(Op::Delete {
                 key: record.row(Table::Decision),

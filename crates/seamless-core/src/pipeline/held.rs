@@ -59,6 +59,11 @@ impl Engine {
         let curable = |held: &HeldFields| held.fields.values().any(|why| why != ASKED);
         for held in self.held(Some(sync), usize::MAX, curable).await? {
             let other = RecordKey::new(sync, held.record.side.other(), &held.other);
+            // A record that is set aside as a whole brings no field.
+            let aside = [&held.record, &other].map(|record| record.row(Table::Parked));
+            if self.store.get(&aside).await?.iter().any(Option::is_some) {
+                continue;
+            }
             let mut ops = Vec::new();
             for record in [held.record, other] {
                 ops.push(self.hint(&record)?);

@@ -79,6 +79,8 @@ pub enum Reason {
     ParkedSeveralRecovered,
     /// After a lost create a similar record appeared.
     ParkedSimilar,
+    /// Creates of it did not land, several times in a row.
+    ParkedNotLanded,
     /// A re-created record turned up twice.
     ReportedDuplicate,
     /// A required reference cannot be changed or resolved.
@@ -187,8 +189,17 @@ impl Entry {
     pub fn row(&self, salt: u32) -> RowKey {
         RowKey::new(
             Table::Ledger,
-            format!("{}\u{1f}{:020}-{salt:08x}", self.record.path(), self.at.0.max(0)),
+            format!(
+                "{}{:020}-{salt:08x}",
+                Entry::prefix(&self.record),
+                self.at.0.max(0)
+            ),
         )
+    }
+
+    /// What the keys of a record's rows begin with.
+    pub fn prefix(record: &RecordKey) -> String {
+        format!("{}\u{1f}", record.path())
     }
 
     /// The side the change came from.

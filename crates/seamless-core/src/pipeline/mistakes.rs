@@ -57,6 +57,10 @@ mistakes! {
     ParkedRepublished,
     /// Linking a parent does not wake those who wait for it.
     ParentWakeLost,
+    /// A cross-reference is followed although the record that it names belongs to another.
+    CopyFollowed,
+    /// What was deleted on the other side is made again.
+    GoneIsRecreated,
     /// Content whose message is under way is published again.
     OpenRepublished,
     /// Resolving an intent does not mark the source version as seen.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::apply::wake_ops;
 use super::engine::Engine;
 use super::spec::SyncSpec;
 use super::state::{Link, Pair, RecordKey, Rows, pair_row};
@@ -110,12 +111,14 @@ impl Engine {
             mapping: [sync.sides[0].mapping_version(), sync.sides[1].mapping_version()],
             ..Pair::default()
         };
-        let ops: Vec<Op> = vec![
+        let mut ops: Vec<Op> = vec![
             Rows::put_plain(key_a.row(Table::Link), Expect::Absent, &Link { other: b.clone() })?,
             Rows::put_plain(key_b.row(Table::Link), Expect::Absent, &Link { other: a.clone() })?,
             self.typed()
                 .put_sealed(pair_row(&sync.id, a, b), Expect::Any, &pair)?,
         ];
+        // A store from a backup may know who waits for them.
+        ops.extend(wake_ops(self, &[key_a, key_b]).await?.into_values().flatten());
         self.store.commit(ops).await?;
         Ok(true)
     }

@@ -6,7 +6,7 @@ use super::engine::Engine;
 use super::ledger::Reason;
 use super::mistakes::Mistake;
 use super::state::{Parked, RecordKey, Rows, Track, TrackState};
-use crate::contract::{Expect, MessageId, Nudge, RowKey, Scan, Side, Table};
+use crate::contract::{Expect, MessageId, Nudge, Op, RowKey, Scan, Side, Table};
 use crate::error::Result;
 use crate::record::{RecordId, SyncId, SystemId};
 
@@ -39,6 +39,12 @@ impl Engine {
                     continue;
                 };
                 ops.push(self.hint(&record)?);
+                if parked.reason == Reason::ParkedNotLanded {
+                    ops.push(Op::Delete {
+                        key: row_key,
+                        expect: Expect::Version(row.version),
+                    });
+                }
                 count += 1;
             }
             self.store.commit(ops).await?;
@@ -161,13 +167,15 @@ impl Engine {
 
 impl Reason {
     /// Reasons whose cause can go away without an edit of the record itself: twins told apart, a default configured, a parent's sync added, a
-    /// counterpart restored. Looking again costs reads only. What the other side *refused* is not among them: trying again would be a write.
-    pub const MAY_BE_CURED: [Reason; 6] = [
+    /// counterpart restored. Looking again costs reads only. What the other side *refused* is not among them: trying again would be a write. What never
+    /// landed is, for nothing said no to the record: it costs one create.
+    pub const MAY_BE_CURED: [Reason; 7] = [
         Reason::ParkedAmbiguous,
         Reason::ParkedSuspectedDuplicate,
         Reason::ParkedCopiedReference,
         Reason::ParkedRequired,
         Reason::ParkedReference,
         Reason::ParkedCounterpartGone,
+        Reason::ParkedNotLanded,
     ];
 }

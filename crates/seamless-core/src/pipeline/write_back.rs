@@ -231,10 +231,12 @@ impl WriteBacker {
         };
         let definite = !error.is_transient()
             && error.effect == Effect::NotApplied
-            && matches!(
-                error.kind,
-                ErrorKind::Invalid | ErrorKind::Permission | ErrorKind::NotFound
-            );
+            && match error.kind {
+                ErrorKind::Invalid | ErrorKind::Permission => true,
+                // Gone since it was read, or never to be written: the next read tells.
+                ErrorKind::NotFound => job.row.tries > 0,
+                _ => false,
+            };
         if definite {
             step.parked += 1;
             *grouped.entry(error.message().to_owned()).or_default() += 1;

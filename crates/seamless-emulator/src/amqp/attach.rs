@@ -43,7 +43,9 @@ pub(crate) fn answer(attach: &Attach, deadline: Option<i64>, wire: &mut Wire) ->
         Ok(Some(purpose)) => Answer::Yes(purpose, Box::new(answer)),
         Ok(None) => {
             let now = wire.broker.clock.now_micros();
-            Answer::Wait(deadline.unwrap_or(now + wait(attach)))
+            let patient = wire.broker.faults.is_patient();
+            let wait = if patient { WAIT_MICROS } else { wait(attach) };
+            Answer::Wait(deadline.unwrap_or(now + wait))
         }
         Err(refusal) => {
             // A refused link is answered without its terminus.
@@ -77,9 +79,12 @@ fn decide(
     if path == "$cbs" {
         return Ok(Some(requests(attach, path, target)));
     }
-    if !wire.trusted {
+    if wire.trusted_until.is_none() {
         let reason = format!("unauthorized access: no valid token was put for {path}");
         return Err(Refusal::new("amqp:unauthorized-access", reason));
+    }
+    if deadline.is_none() && wire.broker.faults.is_busy_link() {
+        return Err(Refusal::busy());
     }
     if let Some(entity) = strip_suffix(&path, MANAGEMENT) {
         let (state, _) = wire.broker.state();

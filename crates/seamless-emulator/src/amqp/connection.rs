@@ -9,8 +9,7 @@ use bytes::BytesMut;
 use fe2o3_amqp_types::definitions::{ConnectionError, Error, ErrorCondition, Fields};
 use fe2o3_amqp_types::performatives::{Begin, Close, End, Open, Performative};
 use serde_amqp::primitives::Symbol;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::session::Session;
 use super::token::Keys;
@@ -24,8 +23,8 @@ pub(crate) struct Wire {
     pub(crate) peer_frame_max: usize,
     pub(crate) broker: Arc<Broker>,
     pub(crate) keys: Arc<Keys>,
-    /// Whether a valid token or key was shown.
-    pub(crate) trusted: bool,
+    /// Until when the token is good that was shown; for ever where it was a key. None: nothing valid was shown.
+    pub(crate) trusted_until: Option<i64>,
     /// Answers to requests that no link has taken yet.
     pub(crate) answers: VecDeque<Answer>,
 }
@@ -65,25 +64,30 @@ impl Wire {
 }
 
 /// Answers a peer until it goes, or until a fault ends the connection.
-pub(crate) async fn serve(mut stream: TcpStream, broker: Arc<Broker>, keys: Arc<Keys>) -> io::Result<()> {
-    stream.set_nodelay(true)?;
+pub(crate) async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    broker: Arc<Broker>,
+    keys: Arc<Keys>,
+) -> io::Result<()> {
     let mut blows = broker.faults.listen();
     let mut changed = broker.watch();
     let mut buffer = BytesMut::new();
     let trusted = sasl::welcome(&mut stream, &mut buffer, &keys).await?;
-    let (mut reader, mut writer) = stream.into_split();
+    let (mut reader, mut writer) = tokio::io::split(stream);
     let mut sessions: BTreeMap<u16, Session> = BTreeMap::new();
     let mut wire = Wire {
         out: BytesMut::new(),
         peer_frame_max: 512,
         broker: broker.clone(),
         keys,
-        trusted,
+        trusted_until: trusted.then_some(i64::MAX),
         answers: VecDeque::new(),
     };
     let mut idle = Duration::from_secs(30);
     let outcome = loop {
-        let deadline = sessions.values().filter_map(Session::next_deadline).min();
+        let deadlines = sessions.values().filter_map(Session::next_deadline);
+        let expiry = wire.trusted_until.filter(|until| *until < i64::MAX);
+        let deadline = deadlines.chain(expiry).min();
         let waiting = wait_until(&broker, deadline);
         tokio::select! {
             read = frame::read(&mut reader, &mut buffer) => match read {
@@ -122,6 +126,15 @@ pub(crate) async fn serve(mut stream: TcpStream, broker: Arc<Broker>, keys: Arc<
                 }
                 Err(_) => {}
             },
+        }
+        if wire
+            .trusted_until
+            .is_some_and(|until| until <= broker.clock.now_micros())
+        {
+            wire.trusted_until = None;
+            for session in sessions.values_mut() {
+                session.expire(&mut wire);
+            }
         }
         for session in sessions.values_mut() {
             session.pump(&mut wire);

@@ -151,6 +151,26 @@ impl Session {
         }
     }
 
+    /// Detaches every link but those over which a new token can be shown.
+    pub(crate) fn expire(&mut self, wire: &mut Wire) {
+        let refusal = Refusal::new(
+            "amqp:unauthorized-access",
+            "ExpiredToken: the token has expired".to_owned(),
+        );
+        let is_for_tokens = |purpose: &Purpose| match purpose {
+            Purpose::Request { path } | Purpose::Answer { path, .. } => path == "$cbs",
+            _ => false,
+        };
+        let links = self.links.iter();
+        let handles: Vec<u32> = links
+            .filter(|(_, link)| !is_for_tokens(&link.purpose))
+            .map(|(handle, _)| *handle)
+            .collect();
+        for handle in handles {
+            self.detach(handle, &refusal, wire);
+        }
+    }
+
     fn attach(&mut self, attach: Attach, wire: &mut Wire) {
         self.answer_attach(attach, None, wire);
     }
@@ -306,8 +326,7 @@ impl Session {
         let state = match self.links.get(&handle).map(|link| &link.purpose) {
             Some(Purpose::Send { path }) => {
                 let outcome = if wire.broker.faults.is_busy() {
-                    let reason = "the server is busy, try again (50009)";
-                    Err(Refusal::new("com.microsoft:server-busy", reason.to_owned()))
+                    Err(Refusal::busy())
                 } else {
                     unpack(whole.format, &whole.bytes).and_then(|messages| wire.broker.send(path, messages))
                 };

@@ -27,8 +27,8 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Checks `SharedAccessSignature sr=…&sig=…&se=…&skn=…`; the key that signed it. The error says why not.
-    pub(crate) fn check(&self, token: &str, now_micros: i64) -> Result<&Access, String> {
+    /// Checks `SharedAccessSignature sr=…&sig=…&se=…&skn=…`; the key that signed it, and until when it is good. The error says why not.
+    pub(crate) fn check(&self, token: &str, now_micros: i64) -> Result<(&Access, i64), String> {
         let fields = token
             .strip_prefix("SharedAccessSignature ")
             .ok_or("InvalidSignature: not a shared access signature")?;
@@ -60,10 +60,11 @@ impl Keys {
         let until: i64 = expiry
             .parse()
             .map_err(|_| "InvalidSignature: se is not a number")?;
-        if until.saturating_mul(1_000_000) <= now_micros {
+        let until = until.saturating_mul(1_000_000);
+        if until <= now_micros {
             return Err("ExpiredToken: the token has expired".to_owned());
         }
-        Ok(access)
+        Ok((access, until))
     }
 
     /// Checks a token of an identity provider.

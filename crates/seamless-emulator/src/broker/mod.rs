@@ -49,6 +49,11 @@ impl Refusal {
         )
     }
 
+    pub(crate) fn busy() -> Refusal {
+        let reason = "the server is busy, try again (50009)";
+        Refusal::new("com.microsoft:server-busy", reason.to_owned())
+    }
+
     pub(crate) fn quota(path: &str) -> Refusal {
         let reason = format!("the entity {path} has reached its quota");
         Refusal::new("amqp:resource-limit-exceeded", reason)

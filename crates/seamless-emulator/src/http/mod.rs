@@ -1,10 +1,12 @@
-//! What Service Bus speaks over HTTP: the management of entities (Atom entries) and the sending and receiving of messages. Without TLS here.
+//! What Service Bus speaks over HTTP: the management of entities (Atom entries), the sending and receiving of messages, and AMQP over a
+//! WebSocket. Without TLS here.
 
 mod description;
 mod manage;
 mod messages;
 mod place;
 mod span;
+mod websocket;
 mod xml;
 
 use std::io;
@@ -15,11 +17,13 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::State;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, IF_MATCH, LOCATION};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
+use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use quick_xml::escape::escape;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 
 use crate::amqp::{Access, Keys, unescape};
 use crate::broker::{Broker, Tier};
@@ -94,14 +98,24 @@ impl Call<'_> {
 pub(crate) async fn serve(stream: TcpStream, desk: Desk) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut blows = desk.broker.faults.listen();
-    let router = Router::new().fallback(answer).with_state(desk.clone());
+    // At most one: after it the connection speaks HTTP no more.
+    let (hand_over, mut handed_over) = mpsc::channel(1);
+    let router = Router::new()
+        .route(websocket::PATHS[0], get(websocket::open))
+        .route(websocket::PATHS[1], get(websocket::open))
+        .with_state(hand_over)
+        .fallback_service(Router::new().fallback(answer).with_state(desk.clone()));
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades();
     tokio::pin!(serving);
     loop {
         tokio::select! {
-            ended = &mut serving => return ended.map_err(io::Error::other),
+            ended = &mut serving => {
+                ended.map_err(io::Error::other)?;
+                break;
+            }
             blow = blows.recv() => {
                 desk.broker.faults.met();
                 if matches!(blow, Ok(Blow::Kill)) {
@@ -109,6 +123,11 @@ pub(crate) async fn serve(stream: TcpStream, desk: Desk) -> io::Result<()> {
                 }
             }
         }
+    }
+    drop(blows);
+    match handed_over.try_recv() {
+        Ok(upgrade) => websocket::serve(upgrade, desk).await,
+        Err(_) => Ok(()),
     }
 }
 
@@ -170,7 +189,14 @@ fn authorised<'k>(call: &Call<'_>, keys: &'k Keys) -> Result<&'k Access, Refused
         let reason = "MissingToken: the authorization header was not found";
         (StatusCode::UNAUTHORIZED, reason.to_owned())
     })?;
+    if let Some(token) = token.strip_prefix("Bearer ") {
+        // Of an identity with every role.
+        keys.check_foreign(token)
+            .map_err(|reason| (StatusCode::UNAUTHORIZED, reason))?;
+        return Ok(&keys.access[0]);
+    }
     keys.check(token, call.broker.clock.now_micros())
+        .map(|(access, _)| access)
         .map_err(|reason| (StatusCode::UNAUTHORIZED, reason))
 }
 

@@ -114,6 +114,12 @@ pub async fn check(config: &Config, plugins: &Plugins, reach: Reach) -> Report {
         Ok((level, sentence)) => report.add(level, "data folder", sentence),
         Err(error) => report.fail("data folder", &error),
     }
+    let bus = crate::bus::described(config);
+    match &bus {
+        Ok(None) => {}
+        Ok(Some(sentence)) => report.add(Level::Ok, "bus", sentence),
+        Err(error) => report.fail("bus", error),
+    }
     if let Err(error) = plugins.validate(config) {
         report.fail("systems", &error);
         return report;
@@ -137,7 +143,7 @@ pub async fn check(config: &Config, plugins: &Plugins, reach: Reach) -> Report {
         );
     }
     systems(&mut report, config, plugins, &plans, reach).await;
-    if matches!(reach, Reach::Live { .. }) {
+    if matches!(reach, Reach::Live { .. }) && bus.is_ok() {
         match crate::bus::verify(config).await {
             None => {}
             Some(Ok(())) => report.add(Level::Ok, "bus", "topic and subscriptions are as they have to be"),

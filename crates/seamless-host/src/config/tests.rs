@@ -12,7 +12,7 @@ use super::*;
 use crate::build::{SyncPlan, plan_syncs};
 use crate::host::Plugins;
 
-const GOOD: &str = r#"tenant = "acme"
+pub(super) const GOOD: &str = r#"tenant = "acme"
 environment = "staging"
 data_dir = "state"
 [keys]
@@ -512,6 +512,29 @@ fn a_bus_is_checked_and_its_secret_stays_where_it_is() {
             "message_bytes_max must be",
         ),
         ("kind =", "topic = \"a b\"\nkind =", "a topic has"),
+        ("kind =", "transport = \"udp\"\nkind =", "udp"),
+        (
+            "kind = \"service-bus\"",
+            "kind = \"service-bus-https\"\ntransport = \"websocket\"",
+            "transport is about AMQP",
+        ),
+        ("kind =", "namespace = \"x\"\nkind =", "drop namespace"),
+        (
+            "kind =",
+            "identity = \"managed\"\nkind =",
+            "in place of connection",
+        ),
+        ("kind =", "client_id = \"x\"\nkind =", "client_id goes with"),
+        (
+            "connection = { env = \"NOT_SET_IN_ANY_TEST\" }",
+            "",
+            "what opens the namespace is missing",
+        ),
+        (
+            "connection = { env = \"NOT_SET_IN_ANY_TEST\" }",
+            "namespace = \"acme.servicebus.windows.net\"",
+            "needs identity",
+        ),
     ];
     for (right, wrong, expected) in cases {
         let error = with(&good.replacen(right, wrong, 1)).unwrap_err().to_string();

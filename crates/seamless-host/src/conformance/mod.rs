@@ -44,8 +44,17 @@ pub struct Badge {
     pub records: usize,
     /// What was tried, in order.
     pub cases: Vec<Tried>,
-    /// Records made here that could not be taken away again, by id.
-    pub left_behind: Vec<String>,
+    /// Records made here that could not be taken away again.
+    pub left_behind: Vec<LeftBehind>,
+}
+
+/// A record that is still there.
+#[derive(Clone, Debug, Serialize)]
+pub struct LeftBehind {
+    /// Its id.
+    pub id: String,
+    /// Why it could not be taken away.
+    pub reason: String,
 }
 
 /// [`Capabilities`], for people and scripts.

@@ -9,7 +9,7 @@ use seamless_core::{
 };
 
 use super::ground::{Ground, plain};
-use super::{Seen, Stop, Tried, ensure, told};
+use super::{LeftBehind, Seen, Stop, Tried, ensure, told};
 use crate::random::OsRandom;
 
 /// A write may wait this long before it is sent.
@@ -22,8 +22,8 @@ const FIELDS_TRIED_MAX: usize = 4;
 /// How far two clocks may be apart.
 const CLOCKS_APART_MAX: Duration = Duration::from_secs(300);
 
-/// The cases, and the ids of records that are still there.
-pub(super) async fn cases(ground: &Ground<'_>) -> Result<(Vec<Tried>, Vec<String>)> {
+/// The cases, and the records that are still there.
+pub(super) async fn cases(ground: &Ground<'_>) -> Result<(Vec<Tried>, Vec<LeftBehind>)> {
     let mut trial = Trial::new(ground);
     let outcome = trial.run().await;
     // Whatever went wrong: what was made is taken away.
@@ -400,11 +400,14 @@ impl<'a> Trial<'a> {
     }
 
     /// Takes away what was made; what cannot be taken away is told.
-    async fn take_away(&self) -> Vec<String> {
+    async fn take_away(&self) -> Vec<LeftBehind> {
         let mut left = Vec::new();
         for id in &self.made {
-            if self.write(WriteAction::Delete { id: id.clone() }).await.is_err() {
-                left.push(id.to_string());
+            if let Err(error) = self.write(WriteAction::Delete { id: id.clone() }).await {
+                left.push(LeftBehind {
+                    id: id.to_string(),
+                    reason: error.to_string(),
+                });
             }
         }
         left

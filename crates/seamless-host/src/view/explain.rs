@@ -190,8 +190,7 @@ impl Books {
 
     async fn entries(&self, record: &RecordKey) -> Result<Vec<Entry>> {
         let mut entries = std::collections::VecDeque::new();
-        let prefix = format!("{}\u{1f}", record.path());
-        self.each(Table::Ledger, &prefix, |key, row| {
+        self.each(Table::Ledger, &Entry::prefix(record), |key, row| {
             if entries.len() == DECISIONS_MAX {
                 entries.pop_front();
             }

@@ -177,9 +177,12 @@ fn page(
     let details = json!({
         "count": items.len(), "requestCount": query.max, "prevPageUrl": null, "nextPageUrl": next,
     });
+    let ids = rows.iter().map(|rec| rec.id).collect();
     let mut reply = Reply::json(200, json!({ "items": items, "pageDetails": details }));
     reply.note = Note {
         entity: Some(entity),
+        ids,
+        is_list: true,
         ..Note::default()
     };
     reply

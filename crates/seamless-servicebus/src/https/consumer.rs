@@ -12,10 +12,10 @@ use futures::future::try_join_all;
 use seamless_core::{Consumer, Delivery, Error, ErrorKind, LockToken, Result, Settlement};
 
 use super::client::unwrapped;
+use super::shelf::Shelved;
 use super::{RECEIVE_MAX, Shared, Wrapped};
 use crate::failure::unreadable;
 use crate::rest::problem;
-use crate::shelf::Shelved;
 
 /// Calls under way at a time.
 const AT_ONCE: usize = 8;

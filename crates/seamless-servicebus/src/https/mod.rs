@@ -5,6 +5,7 @@
 
 mod client;
 mod consumer;
+mod shelf;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,9 +26,9 @@ use crate::Settings;
 use crate::manage::Provisioner;
 use crate::message::message_id;
 use crate::rest::Rest;
-use crate::shelf::Shelf;
 use client::{Client, unwrapped};
 use consumer::HttpsConsumer;
+use shelf::Shelf;
 
 /// The content type of a body that is several messages.
 const BATCH: &str = "application/vnd.microsoft.servicebus.json";
@@ -74,6 +75,11 @@ impl ServiceBusHttps {
         clock: Arc<dyn Clock>,
         store: Arc<dyn StateStore>,
     ) -> Result<ServiceBusHttps> {
+        if settings.identity.is_some() {
+            return Err(Error::config(
+                "over HTTPS the library takes a key only, not an identity; use AMQP, over a WebSocket if port 443 is all there is",
+            ));
+        }
         let access = settings.connection.clone();
         let namespace = match (access.plain, access.host.strip_suffix(HOST)) {
             (true, _) => "localhost",
@@ -84,21 +90,21 @@ impl ServiceBusHttps {
                 return Err(Error::config(message));
             }
         };
-        let rest = Arc::new(Rest::new(access.clone(), clock.clone())?);
+        let rest = Rest::new(access.clone(), None, settings.extra_roots.clone(), clock.clone());
+        let rest = Arc::new(rest?);
         let client = Arc::new(Client { rest });
         let topic = TopicClient::new(
             client,
             namespace,
             settings.topic.clone(),
-            access.key_name.clone(),
-            access.key.clone(),
+            access.key_name,
+            access.key,
         )
         .map_err(|error| unwrapped("connect", error))?;
-        let manage = settings.manage.clone().unwrap_or(access);
         let first_name = u64::try_from(clock.now().0).unwrap_or_default();
         Ok(ServiceBusHttps {
             shared: Arc::new(Shared {
-                provisioner: Provisioner::new(manage, clock.clone())?,
+                provisioner: Provisioner::new(&settings, clock.clone())?,
                 next_name: AtomicU64::new(first_name),
                 settings,
                 clock,

@@ -10,7 +10,8 @@ use std::time::Duration;
 use seamless_core::{Clock, Error, ErrorKind, Result};
 use seamless_http::{Request, encode_segment};
 
-use crate::access::ConnectionString;
+use crate::Settings;
+use crate::identity::Tokens;
 use crate::rest::{Rest, problem};
 use atom::Element;
 use describe::{
@@ -89,15 +90,22 @@ impl fmt::Display for Step {
     }
 }
 
-/// Looks at and changes a namespace. Its key needs the right Manage.
+/// Looks at and changes a namespace. Its key needs the right Manage; an identity the role Azure Service Bus Data Owner.
 pub struct Provisioner {
     rest: Rest,
 }
 
 impl Provisioner {
-    /// No call yet.
-    pub fn new(connection: ConnectionString, clock: Arc<dyn Clock>) -> Result<Provisioner> {
-        let rest = Rest::new(connection, clock)?;
+    /// With the key of `manage`, or what opens the namespace otherwise. No call yet.
+    pub fn new(settings: &Settings, clock: Arc<dyn Clock>) -> Result<Provisioner> {
+        let (access, identity) = match &settings.manage {
+            Some(manage) => (manage.clone(), None),
+            None => (settings.connection.clone(), settings.identity.clone()),
+        };
+        let tokens = identity
+            .map(|identity| Tokens::new(identity, settings.extra_roots.clone(), clock.clone()))
+            .transpose()?;
+        let rest = Rest::new(access, tokens, settings.extra_roots.clone(), clock)?;
         Ok(Provisioner { rest })
     }
 

@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use seamless_core::memory::MemoryStore;
 use seamless_core::pipeline::commit_with_receipt;
 use seamless_core::{Bus, Clock, Delivery, MessageId, Outgoing, Settlement, Timestamp};
-use seamless_emulator::{Emulator, EntitySettings, Filter, Options, SystemClock, TopicSettings};
-use seamless_servicebus::{ConnectionString, ServiceBus, Settings};
+use seamless_emulator::{Emulator, EntitySettings, Filter, Options, TopicSettings};
+use seamless_servicebus::{ConnectionString, ServiceBus, Settings, Transport};
 
 /// The clock of the machine.
 pub(crate) struct Real(tokio::time::Instant);
@@ -38,12 +39,42 @@ impl Clock for Real {
     }
 }
 
-/// A namespace's clock that is ahead by some seconds.
-struct Ahead(i64);
+/// A clock that jumps: the machine's, and the namespace's.
+#[derive(Clone)]
+pub(crate) struct Jumping(Arc<Real>, Arc<AtomicI64>);
 
-impl seamless_emulator::Clock for Ahead {
+impl Jumping {
+    pub(crate) fn new(ahead_secs: i64) -> Jumping {
+        Jumping(Real::new(), Arc::new(AtomicI64::new(ahead_secs)))
+    }
+
+    pub(crate) fn jump(&self, secs: i64) {
+        self.1.fetch_add(secs, Ordering::SeqCst);
+    }
+
+    fn ahead(&self) -> Duration {
+        Duration::from_secs(self.1.load(Ordering::SeqCst).unsigned_abs())
+    }
+}
+
+#[async_trait]
+impl Clock for Jumping {
+    fn now(&self) -> Timestamp {
+        self.0.now().plus(self.ahead())
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic() + self.ahead()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+impl seamless_emulator::Clock for Jumping {
     fn now_micros(&self) -> i64 {
-        seamless_emulator::Clock::now_micros(&SystemClock) + self.0 * 1_000_000
+        self.now().0
     }
 
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
@@ -60,8 +91,13 @@ pub(crate) async fn emulator(sessions: bool) -> Emulator {
 
 /// One whose clock is ahead.
 pub(crate) async fn emulator_ahead(sessions: bool, secs: i64) -> Emulator {
+    emulator_by(sessions, Jumping::new(secs)).await
+}
+
+/// One that goes by this clock.
+pub(crate) async fn emulator_by(sessions: bool, clock: Jumping) -> Emulator {
     let options = Options {
-        clock: Arc::new(Ahead(secs)),
+        clock: Arc::new(clock),
         ..Options::default()
     };
     let emulator = Emulator::start(options).await.unwrap();
@@ -95,6 +131,7 @@ pub(crate) fn settings(connection: &str) -> Settings {
         manage: None,
         identity: None,
         extra_roots: Vec::new(),
+        transport: Transport::Tcp,
         topic: "tenant".to_owned(),
         lock_duration: LOCK,
         message_bytes_max: 256 * 1024,
@@ -115,6 +152,15 @@ pub(crate) fn any_bus(https: bool, settings: Settings) -> Box<dyn Bus> {
     }
     assert!(!https, "built without it");
     Box::new(ServiceBus::new(settings, clock, store).unwrap())
+}
+
+/// A bus whose AMQP travels over a WebSocket.
+pub(crate) fn websocket_bus(emulator: &Emulator) -> ServiceBus {
+    let settings = Settings {
+        transport: Transport::WebSocket,
+        ..settings(&emulator.http_connection_string())
+    };
+    ServiceBus::new(settings, Real::new(), Arc::new(MemoryStore::new())).unwrap()
 }
 
 pub(crate) fn bus(emulator: &Emulator) -> ServiceBus {

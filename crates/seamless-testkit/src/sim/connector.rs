@@ -182,39 +182,32 @@ impl Source for Connector {
             let now = self.sim.now();
             let world = self.world();
             let since = request.since.map_or(i64::MIN, |stamp| stamp.0);
-            let mut rows: Vec<(i64, u64, NativeRecord)> = world
-                .records(self.system, &request.entity)
-                .filter(|(_, record)| record.stamp >= since || record.created >= since)
-                .map(|(id, record)| (record.stamp, *id, self.native(&request.entity, *id, record, now)))
-                .collect();
-            // The first system orders by id, the second by stamp and id.
-            if self.system == 1 {
-                rows.sort_by_key(|(stamp, id, _)| (*stamp, *id));
-            }
             let after = request.after.as_ref().and_then(|token| {
                 let (stamp, id) = token.0.split_once('/')?;
                 Some((stamp.parse::<i64>().ok()?, id.parse::<u64>().ok()?))
             });
-            let mut rest: Vec<(i64, u64, NativeRecord)> = rows
-                .into_iter()
-                .filter(|(stamp, id, _)| {
-                    after.is_none_or(|(last, last_id)| {
-                        if self.system == 1 {
-                            (*stamp, *id) > (last, last_id)
-                        } else {
-                            *id > last_id
-                        }
-                    })
+            // The first system orders by id, the second by stamp and id.
+            let place = |stamp: i64, id: u64| if self.system == 1 { (stamp, id) } else { (0, id) };
+            let mut rows: Vec<(u64, &Record)> = world
+                .records(self.system, &request.entity)
+                .map(|(id, record)| (*id, record))
+                .filter(|(_, record)| record.stamp >= since || record.created >= since)
+                .filter(|(id, record)| {
+                    after.is_none_or(|(stamp, last)| place(record.stamp, *id) > place(stamp, last))
                 })
                 .collect();
-            let more = rest.len() > self.plan.page;
-            rest.truncate(self.plan.page);
-            let next = rest
+            rows.sort_by_key(|(id, record)| place(record.stamp, *id));
+            let more = rows.len() > self.plan.page;
+            rows.truncate(self.plan.page);
+            let next = rows
                 .last()
                 .filter(|_| more)
-                .map(|(stamp, id, _)| PageToken(format!("{stamp}/{id}")));
+                .map(|(id, record)| PageToken(format!("{}/{id}", record.stamp)));
             Page {
-                records: rest.into_iter().map(|(_, _, record)| record).collect(),
+                records: rows
+                    .into_iter()
+                    .map(|(id, record)| self.native(&request.entity, id, record, now))
+                    .collect(),
                 next,
                 server_time: self.plan.server_time.then(|| Timestamp(floor(now, &self.plan))),
             }

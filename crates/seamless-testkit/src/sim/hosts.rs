@@ -10,11 +10,10 @@ use seamless_core::mapping::SideMapping;
 use seamless_core::memory::{MemoryBus, MemoryStore, Snapshot};
 use seamless_core::pipeline::{
     Applier, Conduct, Direction, DriftThen, Engine, Entry, Mistakes, PlanItem, PollStep, Poller, Resolver,
-    Rows, SideSpec, Sweep, SweepPage, SweepStep, SyncSpec, System as EngineSystem, Timings, Track,
-    TrackState, WriteBacker,
+    Rows, SideSpec, Sweep, SweepPage, SweepStep, SyncSpec, System as EngineSystem, Timings, WriteBacker,
 };
 use seamless_core::{
-    Bus, BusLimits, KeyProvider, Keyset, RowKey, Scan, Side, StateStore, SyncId, SystemId, Table,
+    BusLimits, KeyProvider, Keyset, RowKey, Scan, Side, StateStore, SyncId, SystemId, Table,
 };
 
 use super::Outcome;
@@ -33,10 +32,10 @@ const CALM_STEPS_MAX: u64 = 400_000;
 /// Longest virtual time to come to rest.
 const CALM_TIME_MAX: Duration = Duration::from_secs(120);
 
-const SYSTEMS: [&str; 2] = ["psa", "crm"];
+pub(super) const SYSTEMS: [&str; 2] = ["psa", "crm"];
 
 /// Finished polls by system and entity.
-type Polls = BTreeMap<(String, String), u64>;
+pub(super) type Polls = BTreeMap<(String, String), u64>;
 
 /// A run: its plan, its two systems, its store and bus.
 #[derive(Clone)]
@@ -46,9 +45,9 @@ pub(super) struct Run {
     pub(super) sim: Sim,
     pub(super) world: Arc<Mutex<World>>,
     pub(super) store: Arc<MemoryStore>,
-    bus: Arc<MemoryBus>,
+    pub(super) bus: Arc<MemoryBus>,
     keys: Arc<Keyset>,
-    polls: Arc<Mutex<Polls>>,
+    pub(super) polls: Arc<Mutex<Polls>>,
     /// The store went back: if to nothing, the links are to be rebuilt before anybody starts.
     rebuild: Arc<AtomicBool>,
     /// The mappings have been changed.
@@ -277,60 +276,6 @@ impl Run {
                 )
             });
         }
-    }
-
-    fn polls(&self) -> Polls {
-        self.polls.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn polled_since(&self, before: &Polls, times: u64) -> bool {
-        let now = self.polls();
-        now.iter()
-            .all(|(key, count)| *count >= before.get(key).copied().unwrap_or(0) + times)
-    }
-
-    fn at_rest(&self) -> bool {
-        !self.world().pending() && self.unrest().is_empty()
-    }
-
-    fn unrest(&self) -> String {
-        let mut what = Vec::new();
-        for system in SYSTEMS {
-            let depth = ready(self.bus.depth(system))
-                .and_then(Result::ok)
-                .unwrap_or(u64::MAX);
-            if depth > 0 {
-                what.push(format!("{depth} message(s) to {system}"));
-            }
-        }
-        for table in [Table::Intent, Table::Hint, Table::WriteBack, Table::Held] {
-            let count = ready(self.store.count(table, ""))
-                .and_then(Result::ok)
-                .unwrap_or(u64::MAX);
-            if count > 0 {
-                let keys: Vec<String> = all_rows(&self.store, table)
-                    .into_iter()
-                    .map(|(key, _)| key)
-                    .collect();
-                what.push(format!("{count} {table:?} row(s) {keys:?}"));
-            }
-        }
-        let under_way = |(key, row): &(String, seamless_core::Row)| {
-            let track = Rows::plain::<Track>(&RowKey::new(Table::Track, key.clone()), row);
-            track.is_ok_and(|track| track.state == TrackState::Confirmed)
-        };
-        let tracks = all_rows(&self.store, Table::Track);
-        if let Some((key, _)) = tracks.iter().find(|row| what.is_empty() && under_way(row)) {
-            what.push(format!("the message of {key} is under way"));
-        }
-        if !what.is_empty() {
-            let claims: Vec<String> = all_rows(&self.store, Table::Claim)
-                .into_iter()
-                .map(|(key, row)| format!("{key}@{} {}", row.version, String::from_utf8_lossy(&row.value)))
-                .collect();
-            what.push(format!("claims {claims:?}"));
-        }
-        what.join(", ")
     }
 
     fn engine_parts(&self) -> checks::Parts {

@@ -13,6 +13,7 @@ mod hosts;
 mod model;
 mod people;
 mod plan;
+mod rest;
 mod reviewers;
 mod rng;
 mod world;

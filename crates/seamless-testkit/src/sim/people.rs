@@ -8,7 +8,7 @@ use seamless_core::{Fields, Value};
 use super::hosts::Run;
 use super::model::{ACCOUNT_FIELDS, OPPORTUNITY_FIELDS, TICKET_FIELDS, value_of};
 use super::rng::Rng;
-use super::world::{Edit, World};
+use super::world::{Copied, Edit, World};
 
 impl Run {
     /// The first records, and twins among them.
@@ -26,6 +26,12 @@ impl Run {
     }
 
     pub(super) fn person(&self, rng: &mut Rng, now: Duration) {
+        if self.plan.copies > 0 && rng.per_mille(self.plan.copies) {
+            return self.copy(rng, now);
+        }
+        if self.plan.deletions > 0 && rng.per_mille(self.plan.deletions) {
+            return self.delete(rng);
+        }
         match rng.below(100) {
             0..8 => self.new_account(rng, now),
             8..14 => self.new_contact(rng, now),
@@ -115,6 +121,54 @@ impl Run {
         let id = world.create(side, "contact", fields, now, &self.plan);
         self.sim
             .note(|| format!("person creates contact {side}/{id} of account {account}"));
+    }
+
+    /// "Copy" in a form takes the cross-reference along.
+    fn copy(&self, rng: &mut Rng, now: Duration) {
+        let mut world = self.world();
+        let side = rng.below(2) as usize;
+        let Some(original) = pick(&world, side, "account", rng) else {
+            return;
+        };
+        world.next_edit += 1;
+        let number = world.next_edit;
+        let copied = &world.systems[side].tables["account"][&original];
+        // Until a search shows what the original names, nobody can know of it.
+        let shown = copied.found(now).and_then(|fields| fields.get("xref"));
+        let is_shown = shown == copied.fields.get("xref");
+        let mut fields = copied.fields.clone();
+        for (field, value) in [
+            ("name", format!("MARKER copy {number}")),
+            ("postal", format!("P{number}")),
+        ] {
+            fields.insert(field.to_owned(), Value::from(value.as_str()));
+        }
+        let named = fields.get("xref").and_then(Value::as_text).map(str::to_owned);
+        let id = world.create(side, "account", fields, now, &self.plan);
+        self.sim.note(|| {
+            format!("person copies account {side}/{original} to {side}/{id}, which names {named:?}")
+        });
+        if let Some(named) = named.filter(|named| is_shown && !named.is_empty()) {
+            world.copies.push(Copied { side, id, named });
+        }
+    }
+
+    fn delete(&self, rng: &mut Rng) {
+        let mut world = self.world();
+        let side = rng.below(2) as usize;
+        let entity = *rng
+            .pick(&["account", "contact", "ticket", "opportunity"])
+            .unwrap_or(&"account");
+        // What has just been made, and lost its answer, cannot be told from what was never made. And a ticket that names a contact who is gone
+        // waits for a person.
+        let may_be_named = entity == "contact" && self.plan.tickets.is_some();
+        if may_be_named || world.is_made(side, entity) {
+            return;
+        }
+        if let Some(id) = pick(&world, side, entity, rng) {
+            world.delete(side, entity, id);
+            self.sim.note(|| format!("person deletes {entity} {side}/{id}"));
+        }
     }
 
     fn has_service_records(&self) -> bool {

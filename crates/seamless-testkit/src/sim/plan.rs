@@ -51,6 +51,10 @@ pub struct Plan {
     pub few_values: bool,
     /// People clear cross-references now and then.
     pub clear_xrefs: bool,
+    /// Share of people's work that is a copy of a record, cross-reference and all, per mille.
+    pub copies: u64,
+    /// Share of people's work that deletes a record, per mille.
+    pub deletions: u64,
     /// Share of creates that make a twin on the other side.
     pub twins: u64,
     /// Page size of the systems.
@@ -119,6 +123,8 @@ impl Plan {
             owner_first: rng.per_mille(700),
             few_values: rng.per_mille(400) || clustered,
             clear_xrefs: rng.per_mille(50),
+            copies: 0,
+            deletions: 0,
             twins: *rng.pick(&[0, 100, 400]).unwrap_or(&100),
             page: rng.between(3, 8) as usize,
             poll_every: millis(*rng.pick(&[50, 120, 250]).unwrap_or(&40)),
@@ -142,6 +148,15 @@ impl Plan {
             let at = rng.between(40, events - 10);
             let backup = rng.per_mille(600).then(|| rng.between(1, at - 1));
             plan.disaster = Some(Disaster { backup, at });
+        }
+        // Where references are cleared as well, a copy may be all that still names the other record.
+        let mut rng = Rng::new(seed ^ 0xc0b1);
+        if !plan.clear_xrefs && plan.unlinks == 0 && rng.per_mille(250) {
+            plan.copies = 60;
+        }
+        // What is gone names nobody: neither a lost store nor a person could put the pair together again.
+        if !plan.clear_xrefs && plan.unlinks == 0 && plan.disaster.is_none() && rng.per_mille(250) {
+            plan.deletions = 40;
         }
         plan
     }

@@ -25,10 +25,19 @@ pub(super) struct World {
     pub(super) intents: Vec<OpenIntent>,
     /// When the store went back to an earlier state: what nobody remembers is decided as at a first link.
     pub(super) forgotten: Option<Duration>,
+    /// Accounts that people copied.
+    pub(super) copies: Vec<Copied>,
     /// Conflicts that a person decided.
     pub(super) answers: Vec<Answered>,
     /// Pairs that a person took apart once, by sync and both ids: when they meet again, first-merge rules decide on every field.
     pub(super) apart: BTreeSet<(SyncId, RecordId, RecordId)>,
+}
+
+/// A copy that a person made of an account, and whom its cross-reference named.
+pub(super) struct Copied {
+    pub(super) side: usize,
+    pub(super) id: u64,
+    pub(super) named: String,
 }
 
 /// The life of an intent: what a person edits meanwhile is R7's window or R8's named conflict.
@@ -45,6 +54,8 @@ pub(super) struct OpenIntent {
 /// One system: the first is Autotask-like (rising numbers, order by id, no compare-and-set), the second a CRM.
 pub(super) struct System {
     pub(super) tables: BTreeMap<String, BTreeMap<u64, Record>>,
+    /// What people deleted.
+    gone: BTreeMap<String, BTreeMap<u64, Record>>,
     pub(super) next_id: u64,
     pub(super) writes: u64,
     /// Ghosts: calls that land later.
@@ -104,6 +115,7 @@ impl World {
     pub(super) fn new() -> World {
         let system = |next_id| System {
             tables: BTreeMap::new(),
+            gone: BTreeMap::new(),
             next_id,
             writes: 0,
             ghosts: Vec::new(),
@@ -116,6 +128,7 @@ impl World {
             next_edit: 0,
             intents: Vec::new(),
             forgotten: None,
+            copies: Vec::new(),
             answers: Vec::new(),
             apart: BTreeSet::new(),
         }
@@ -185,6 +198,34 @@ impl World {
             .or_default()
             .insert(id, record);
         id
+    }
+
+    /// A person deletes a record.
+    pub(super) fn delete(&mut self, system: usize, entity: &str, id: u64) {
+        let system = &mut self.systems[system];
+        if let Some(record) = system.tables.get_mut(entity).and_then(|table| table.remove(&id)) {
+            system
+                .gone
+                .entry(entity.to_owned())
+                .or_default()
+                .insert(id, record);
+        }
+    }
+
+    /// Whether a create of the engine is under way.
+    pub(super) fn is_made(&self, system: usize, entity: &str) -> bool {
+        self.intents.iter().any(|intent| {
+            let source = &intent.source;
+            let into = source.side.other().index() == system && source.sync.as_str() == entity;
+            into && intent.target.is_none() && intent.to.is_none()
+        })
+    }
+
+    /// Whether a person deleted it.
+    pub(super) fn is_gone(&self, system: usize, entity: &str, id: &RecordId) -> bool {
+        let id = id.0.parse().ok();
+        let gone = self.systems[system].gone.get(entity).zip(id);
+        gone.is_some_and(|(table, id)| table.contains_key(&id))
     }
 
     /// A person edits one field; it may become visible later, under its earlier stamp.
@@ -346,6 +387,12 @@ impl World {
 
     pub(super) fn records(&self, system: usize, entity: &str) -> impl Iterator<Item = (&u64, &Record)> {
         self.systems[system].tables.get(entity).into_iter().flatten()
+    }
+
+    /// Those that are gone among them.
+    pub(super) fn all_records(&self, system: usize, entity: &str) -> impl Iterator<Item = (&u64, &Record)> {
+        let gone = self.systems[system].gone.get(entity).into_iter().flatten();
+        self.records(system, entity).chain(gone)
     }
 }
 

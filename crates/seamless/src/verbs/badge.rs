@@ -25,11 +25,12 @@ pub(super) fn text(badge: &Badge, output: &Output) -> String {
             clean(&tried.sentence)
         );
     }
-    for id in &badge.left_behind {
+    for left in &badge.left_behind {
         let sentence = format!(
-            "made here and still there: {} {}; take it away by hand before a host runs",
+            "made here and still there: {} {}; take it away by hand before a host runs: {}",
             clean(&badge.entity),
-            clean(id)
+            clean(&left.id),
+            clean(&left.reason)
         );
         text += &format!("  {} {sentence}\n", output.paint(Tone::Warn, "left over"));
     }

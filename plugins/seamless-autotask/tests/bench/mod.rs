@@ -40,6 +40,16 @@ pub struct Bench {
 
 pub async fn bench(config: Config, extra: Json) -> Bench {
     let sandbox = Sandbox::start(config).await.expect("the sandbox starts");
+    let (source, target) = connect(&sandbox, extra).await;
+    Bench {
+        sandbox,
+        source,
+        target,
+    }
+}
+
+/// A connector of its own, with a budget of its own.
+pub async fn connect(sandbox: &Sandbox, extra: Json) -> (Arc<dyn Source>, Arc<dyn Target>) {
     let mut settings = json!({
         "endpoint": sandbox.autotask_url, "allow_private_network": true, "username": "integration@example.test",
         "integration_code": {"env": "CODE"}, "secret": {"env": "SECRET"}, "default_owner_resource_id": 29682885, "timeout_secs": 10,
@@ -51,11 +61,7 @@ pub async fn bench(config: Config, extra: Json) -> Bench {
     let clock = Arc::new(RealClock(tokio::time::Instant::now()));
     let opened = Opened::by(&Autotask, settings, &secrets, clock).await;
     let Opened { source, target } = opened.expect("opens");
-    Bench {
-        sandbox,
-        source,
-        target,
-    }
+    (source, target)
 }
 
 pub fn config() -> Config {

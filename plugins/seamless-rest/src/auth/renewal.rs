@@ -303,9 +303,12 @@ fn failed(response: &Response, json: &Json) -> Error {
         .and_then(Json::as_str)
         .filter(|code| CODES.contains(code));
     let error = match response.status {
-        429 | 500.. => Error::unavailable("the sign-in failed")
-            .effect(seamless_core::Effect::NotApplied)
-            .retry_later(response.retry_after(response.server_time.unwrap_or_default())),
+        status @ (429 | 500..) => Error::unavailable(match status {
+            429 => "the sign-in was turned away: the system asks to slow down",
+            _ => "the sign-in failed",
+        })
+        .effect(seamless_core::Effect::NotApplied)
+        .retry_later(response.retry_after(response.server_time.unwrap_or_default())),
         _ => Error::new(ErrorKind::Auth, "the sign-in was refused; check the credentials"),
     };
     let error = error.with("status", response.status);

@@ -79,7 +79,7 @@ pub struct List {
     /// How to go on. Default: one answer holds everything.
     #[serde(default)]
     pub page: Paging,
-    /// Rows hold little more than the id: each record is read with `get`.
+    /// Rows hold little more than the id, or are the ids: each record is read with `get`.
     #[serde(default)]
     pub stubs: bool,
 }
@@ -211,7 +211,7 @@ pub struct Find {
     /// The server also returns near matches (parts of words, prefixes): many wrong rows are no sign of an ignored filter.
     #[serde(default)]
     pub near_matches: bool,
-    /// Rows hold little more than the id and the field: each record is read with `get`.
+    /// Rows hold little more than the id and the field, or are the ids: each record is read with `get`.
     #[serde(default)]
     pub stubs: bool,
 }

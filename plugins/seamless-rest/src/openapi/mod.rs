@@ -2,6 +2,7 @@
 //! `# ?` what a person has to look at: descriptions are silent about half of what matters.
 
 mod document;
+mod yaml;
 
 use std::collections::BTreeMap;
 
@@ -17,14 +18,22 @@ const ENTITIES_MAX: usize = 40;
 /// Fields drafted for one entity at most.
 const FIELDS_MAX: usize = 100;
 
-/// Drafts a manifest. `file` is only used in messages.
+/// Drafts a manifest from JSON or YAML. `file` is only used in messages.
 pub fn draft(openapi: &str, file: &str) -> Result<String> {
-    let json: Json = serde_json::from_str(openapi).map_err(|error| {
-        Error::config("the description is not readable as json; convert yaml first")
-            .with("file", file)
-            .with("line", error.line())
-            .with("column", error.column())
-    })?;
+    let unreadable = |form: &str, message: String, at: Option<(usize, usize)>| {
+        let error = Error::config(format!("the description is not readable as {form}: {message}"));
+        let error = error.with("file", file);
+        match at {
+            Some((line, column)) => error.with("line", line).with("column", column),
+            None => error,
+        }
+    };
+    let json: Json = if openapi.trim_start().starts_with('{') {
+        serde_json::from_str(openapi)
+            .map_err(|error| unreadable("json", error.to_string(), Some((error.line(), error.column()))))?
+    } else {
+        yaml::read(openapi).map_err(|mistake| unreadable("yaml", mistake.message, mistake.at))?
+    };
     let document = Document::new(json).ok_or_else(|| {
         Error::config("the file is no openapi description: it has no 'paths'").with("file", file)
     })?;

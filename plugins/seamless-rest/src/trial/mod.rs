@@ -123,7 +123,12 @@ pub async fn try_operation(ctx: &OpenContext, entity: &str, operation: &Operatio
     };
     if let Err(error) = outcome {
         let effect = format!("{:?}", error.effect);
-        trial.failed = Some(format!("{error}; effect: {effect}"));
+        let field = error
+            .field
+            .as_ref()
+            .map(|field| format!("; field: {field}"))
+            .unwrap_or_default();
+        trial.failed = Some(format!("{error}{field}; effect: {effect}"));
     }
     if let Some(trace) = &connector.trace {
         trial.failed = trial.failed.map(|text| trace.clean(&text));

@@ -44,6 +44,7 @@ struct Crm {
     trap: Trap,
     rows: BTreeMap<u32, Json>,
     writes: usize,
+    creates: usize,
     url: String,
 }
 
@@ -61,6 +62,7 @@ impl Crm {
             trap: Trap::None,
             rows: names.map(row).collect(),
             writes: 0,
+            creates: 0,
             url: String::new(),
         }))
     }
@@ -78,6 +80,7 @@ impl Crm {
             ("GET", None) => self.list(seen),
             (method, id) => {
                 self.writes += 1;
+                self.creates += usize::from(id.is_none());
                 if self.trap == Trap::RefusesWith200 {
                     return ok(json!({ "success": false, "error": "name is reserved" }));
                 }
@@ -226,7 +229,7 @@ impl World {
             )
         };
         let config = format!(
-            "tenant = 't'\ndata_dir = 'data'\n[keys]\nprovider = 'file'\npath = 'keys.json'\n{}{}[syncs.account]\nbetween = ['left', 'right']\n[run]\npatience_secs = 1\n",
+            "tenant = 't'\ndata_dir = 'data'\n[keys]\nprovider = 'file'\npath = 'keys.json'\n{}{}[syncs.account]\nbetween = ['left', 'right']\n[run]\npatience_secs = 1\n[timings]\nsend_within_ms = 1000\n",
             system("left", &servers[0], Trap::None),
             system("right", &servers[1], trap)
         );
@@ -242,10 +245,6 @@ impl World {
 
     /// Until nothing is left to do, or the host gives up.
     async fn run(&self) -> Option<String> {
-        self.run_until(std::future::pending()).await
-    }
-
-    async fn run_until(&self, stop: impl Future<Output = ()> + Send) -> Option<String> {
         let model = EntityModel {
             name: "account".into(),
             fields: ["name", "phone", "city"]
@@ -271,7 +270,7 @@ impl World {
             mode: RunMode::Once,
             accept_first_merge: true,
         };
-        let ended = host.run(options, &Silent, stop).await;
+        let ended = host.run(options, &Silent, std::future::pending()).await;
         ended.err().map(|error| error.to_string())
     }
 
@@ -320,26 +319,34 @@ async fn traps_that_heal_leave_nothing_behind() {
 
 async fn heals(trap: Trap, stops: bool) {
     let world = World::new(trap).await;
-    // Creates that the system says yes to and does not make are tried again and again: somebody stops the host.
-    let a_while = || async move {
-        match trap {
-            Trap::RefusesWith200 => tokio::time::sleep(std::time::Duration::from_secs(3)).await,
-            _ => std::future::pending().await,
-        }
-    };
-    let ended = world.run_until(a_while()).await;
+    let within = std::time::Duration::from_secs(60);
+    let ended = tokio::time::timeout(within, world.run()).await;
+    let ended = ended.unwrap_or_else(|_| panic!("{trap:?}: there is no end"));
     world.nothing_is_doubled_or_lost(&format!("{trap:?}, first"));
     if stops {
         assert!(ended.is_some(), "{trap:?} is told");
         let rows = world.left.lock().unwrap().rows.len() + world.right.lock().unwrap().rows.len();
         assert_eq!(rows, 24, "{trap:?}: nobody guesses");
+    } else {
+        assert_eq!(ended, None, "{trap:?} keeps nothing else from ending");
+    }
+    let creates = || world.right.lock().unwrap().creates;
+    if trap == Trap::RefusesWith200 {
+        assert_eq!(
+            creates(),
+            18,
+            "six that are said yes to and not made, three times each"
+        );
     }
     world.left.lock().unwrap().edit("Works 7", "phone", "222");
     world.right.lock().unwrap().edit("Works 8", "city", "Troy");
-    world.run_until(a_while()).await;
+    world.run().await;
+    if trap == Trap::RefusesWith200 {
+        assert_eq!(creates(), 24, "once more each at a start");
+    }
     world.nothing_is_doubled_or_lost(&format!("{trap:?}, edited"));
     world.right.lock().unwrap().trap = Trap::None;
-    // What was confirmed and not done waits alone, until somebody touches the record (or a running host looks again).
+    // A change that was confirmed and not made waits alone, until somebody touches the record (or a running host looks again).
     world.left.lock().unwrap().edit("Works 7", "city", "Utica");
     for _ in 0..3 {
         world.run().await;

@@ -424,8 +424,9 @@ async fn credentials_go_where_the_manifest_says_and_nowhere_else() {
 #[tokio::test]
 async fn a_list_of_stubs_is_read_in_full() {
     let list = "[entities.accounts.list]\npath = '/ids'\nstubs = true\n";
+    // A stub may be the id itself.
     let server = Server::start(|seen| match seen.path.as_str() {
-        "/ids" => ok(json!([{ "id": 1 }, { "id": 2 }, { "id": 3 }])),
+        "/ids" => ok(json!([{ "id": 1 }, 2, "3"])),
         "/accounts/2" => empty(404),
         path => ok(json!({ "id": path.trim_start_matches("/accounts/"), "name": "full" })),
     })

@@ -8,7 +8,7 @@ use seamless_rest::{Operation, Trial, draft, try_operation};
 use serde_json::{Value as Json, json};
 
 const MANIFEST: &str = "manifest = 1\n[system]\nname = 't'\nheaders = { X-App = 'app' }\n[auth]\nkind = 'api_key'\nquery = 'key'\n\
-    [errors]\nrules = [{ status = [200], path = 'success', equals = ['false'], means = 'refused' }]\n\
+    [errors]\nfield = 'field'\nrules = [{ status = [200], path = 'success', equals = ['false'], means = 'refused' }]\n\
     [entities.accounts]\nmodified = 'at'\nversion = 'rev'\n\
     list = { path = '/accounts', items = 'data', since = { query = 'since' }, page = { kind = 'cursor', query = 'cursor', next = 'next' } }\n\
     get = { path = '/accounts/{id}' }\nfind = { path = '/accounts', query = { '{field}' = '{value}' }, items = 'data' }\n\
@@ -93,7 +93,7 @@ async fn writes_are_read_back_and_compared() {
     held["fax"] = "1".into();
     let server = Server::start(move |seen| match seen.method.as_str() {
         "GET" => ok(held.clone()),
-        "POST" if seen.body.contains("Bad") => ok(json!({ "success": false })),
+        "POST" if seen.body.contains("Bad") => ok(json!({ "success": false, "field": "name" })),
         "POST" => status(201, json!({ "id": 7 })),
         _ => {
             held["name"] = "NEW".into();
@@ -126,7 +126,9 @@ async fn writes_are_read_back_and_compared() {
     let fields = to_fields(&[("name", "Bad".into())]);
     let text = tried(&server, Operation::Create { fields }).await.to_string();
     assert!(
-        text.contains("errors.rules.0 holds: refused") && text.contains("✗ "),
+        text.contains("errors.rules.0 holds: refused")
+            && text.contains("✗ ")
+            && text.contains("; field: name; effect: NotApplied"),
         "{text}"
     );
 }
@@ -199,8 +201,15 @@ fn a_description_becomes_a_draft_that_reads() {
     ] {
         assert!(text.contains(part), "{part}\n{text}");
     }
+    // The same in YAML: a reference to a list of parameters, a key that is a number.
+    let yaml = "swagger: '2.0'\nhost: crm.example\nbasePath: /v1\ndefinitions:\n  Thing: &thing\n    properties: {_id: {}, title: {type: string}}\n\
+        paths:\n  /things:\n    get:\n      responses:\n        200: {schema: {type: array, items: *thing}}\n    post:\n      parameters:\n      \
+        - {in: body, schema: {$ref: '#/definitions/Thing'}}\n      responses: {}\n  /things/{id}:\n    get: {responses: {200: {schema: *thing}}}\n    put: {responses: {}}\n";
+    assert_eq!(draft(yaml, "swagger.yaml").unwrap(), text);
     for (text, part) in [
-        ("openapi: 3.0.0", "convert yaml first"),
+        ("openapi: 3.0.0", "no 'paths'"),
+        ("paths: {/a: [}", "not readable as yaml"),
+        ("{\"paths\":", "not readable as json"),
         ("{}", "no 'paths'"),
         ("{\"paths\":{}}", "no path that is read as a list"),
     ] {

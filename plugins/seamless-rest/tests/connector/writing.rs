@@ -26,7 +26,7 @@ async fn creates_send_the_declared_shape_and_read_the_id() {
     written_as["owner_id"] = json!(5);
     written_as["source"] = json!("seamless");
     type Script = fn() -> Reply;
-    let cases: [(&str, Json, Script); 5] = [
+    let cases: [(&str, Json, Script); 6] = [
         ("create = { path = '/accounts' }", body.clone(), || {
             status(201, json!({ "id": 77, "name": "x" }))
         }),
@@ -44,6 +44,16 @@ async fn creates_send_the_declared_shape_and_read_the_id() {
             "create = { path = '/accounts', id_header = 'Location' }",
             body.clone(),
             || empty(201).with("location", "https://crm.example/accounts/77/?x=1"),
+        ),
+        (
+            "create = { path = '/accounts', item = 'data' }\ncomputed.id = \"{{ (url | split('/'))[-2] }}\"",
+            body.clone(),
+            || {
+                status(
+                    201,
+                    json!({ "data": { "url": "https://crm.example/accounts/77/" } }),
+                )
+            },
         ),
         (
             "create = { path = '/accounts', fixed = { source = 'seamless' } }\nwrite_as = { 'owner.id' = 'owner_id' }",

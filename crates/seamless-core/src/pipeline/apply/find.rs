@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Applier;
 use super::item::{End, Item};
+use super::taken::Taken;
 use crate::capability::ExternalKey;
 use crate::contract::{Lookup, RowKey, Scan, Side, Table};
 use crate::error::{Error, ErrorKind, Result};
@@ -13,19 +14,21 @@ use crate::pipeline::ledger::Reason;
 use crate::pipeline::matching::{self, Candidate, RuleOutcome};
 use crate::pipeline::mistakes::Mistake;
 use crate::pipeline::spec::{MatchRule, SyncSpec};
-use crate::pipeline::state::{ClaimHolder, Decision, Intent, Link, Parked, RecordKey, Rows};
+use crate::pipeline::state::{Decision, Intent, Link, RecordKey};
 use crate::record::{RecordId, SyncId};
 use crate::value::Value;
 
 /// What the look-ups for one record brought.
 #[derive(Default)]
-struct Findings {
+pub(super) struct Findings {
     /// Records on the other side whose cross-reference names the source.
-    naming_us: Vec<Observed>,
+    pub(super) naming_us: Vec<Observed>,
     /// The record that the source's cross-reference names.
-    named: Option<Observed>,
+    pub(super) named: Option<Observed>,
+    /// Others on the source's own side that name the same record.
+    pub(super) namesakes: Vec<Observed>,
     /// By rule: records there, records on the source's own side.
-    rules: Vec<(Vec<Observed>, Vec<Observed>)>,
+    pub(super) rules: Vec<(Vec<Observed>, Vec<Observed>)>,
 }
 
 /// Finds counterparts for the unlinked items and claims them.
@@ -103,21 +106,14 @@ async fn look_up(
     let mut lookups: Vec<Lookup> = Vec::new();
     let mut plans: Vec<(Option<usize>, Vec<Option<usize>>)> = Vec::new();
     let mut twins: Vec<Lookup> = Vec::new();
-    let mut twin_plans: Vec<Vec<Option<usize>>> = Vec::new();
+    let mut twin_plans: Vec<(Option<usize>, Vec<Option<usize>>)> = Vec::new();
     let mut named: BTreeSet<RecordId> = BTreeSet::new();
     for index in indexes {
         let item = &items[*index];
         let Some(source) = &item.source else { continue };
-        let by_xref = match (&there.mapping.xref, there.capabilities.external_key) {
-            (Some(path), ExternalKey::Unique | ExternalKey::Searchable) => Some(push(
-                &mut lookups,
-                Lookup::Field {
-                    field: path.clone(),
-                    value: Value::Text(item.key.id.0.clone()),
-                },
-            )),
-            _ => None,
-        };
+        let by_xref = naming(there, &item.key.id.0).map(|lookup| push(&mut lookups, lookup));
+        let same_xref = source.xref.as_ref().and_then(|xref| naming(own, xref));
+        let by_namesake = same_xref.map(|lookup| push(&mut twins, lookup));
         let mut by_rule = Vec::new();
         let mut by_twin = Vec::new();
         for rule in rules {
@@ -136,7 +132,7 @@ async fn look_up(
             );
         }
         plans.push((by_xref, by_rule));
-        twin_plans.push(by_twin);
+        twin_plans.push((by_namesake, by_twin));
         named.extend(source.xref.iter().map(|xref| RecordId(xref.clone())));
     }
     let target = &engine.system(sync, side.other())?.target;
@@ -163,7 +159,7 @@ async fn look_up(
     let mut plans = plans.into_iter().zip(twin_plans).enumerate();
     for index in indexes {
         let item = &items[*index];
-        let (Some(source), Some((place, ((by_xref, by_rule), by_twin)))) = (
+        let (Some(source), Some((place, ((by_xref, by_rule), (by_namesake, by_twin))))) = (
             &item.source,
             if item.source.is_some() { plans.next() } else { None },
         ) else {
@@ -172,6 +168,8 @@ async fn look_up(
         };
         let mut naming_us = observe(side.other(), &by_xref, &found);
         naming_us.retain(|record| record.xref.as_deref() == Some(item.key.id.as_str()));
+        let mut namesakes = observe(side, &by_namesake, &found_twins);
+        namesakes.retain(|record| record.xref == source.xref && record.id != item.key.id);
         let mut per_rule = Vec::new();
         for (number, ((rule, at), twin_at)) in rules.iter().zip(by_rule).zip(by_twin).enumerate() {
             let key = matching::key_of(rule, source);
@@ -195,6 +193,7 @@ async fn look_up(
         all.push(Findings {
             naming_us,
             named: named.map(|seen| seen.observed.clone()),
+            namesakes,
             rules: per_rule,
         });
     }
@@ -223,6 +222,19 @@ fn push(lookups: &mut Vec<Lookup>, lookup: Lookup) -> usize {
     lookups.len() - 1
 }
 
+/// The question which records carry a cross-reference, where it can be asked.
+fn naming(side: &crate::pipeline::spec::SideSpec, xref: &str) -> Option<Lookup> {
+    let field = side.mapping.xref.clone()?;
+    let can_search = matches!(
+        side.capabilities.external_key,
+        ExternalKey::Unique | ExternalKey::Searchable
+    );
+    can_search.then(|| Lookup::Field {
+        field,
+        value: Value::Text(xref.to_owned()),
+    })
+}
+
 /// The question for a rule: its first field, as this side writes it.
 fn probe(side: &crate::pipeline::spec::SideSpec, rule: &MatchRule, source: &Observed) -> Option<Lookup> {
     let field = rule.fields.first()?;
@@ -237,88 +249,6 @@ fn probe(side: &crate::pipeline::spec::SideSpec, rule: &MatchRule, source: &Obse
         field: path.clone(),
         value: native,
     })
-}
-
-/// Which of the records found are linked already, or under an open intent.
-struct Taken {
-    linked: BTreeMap<RecordKey, RecordId>,
-    intended: BTreeSet<RecordKey>,
-    /// Set aside after a lost create: nobody's candidate, unless a person has written the cross-reference.
-    aside: BTreeMap<RecordKey, Parked>,
-    /// Set aside by a person: nobody's candidate at all.
-    apart: BTreeSet<RecordKey>,
-}
-
-impl Taken {
-    async fn load(
-        engine: &Engine,
-        sync: &SyncSpec,
-        side: Side,
-        items: &[Item],
-        indexes: &[usize],
-        findings: &[Findings],
-    ) -> Result<Taken> {
-        let mut keys: BTreeSet<RecordKey> = BTreeSet::new();
-        for (index, found) in indexes.iter().zip(findings) {
-            keys.insert(items[*index].key.clone());
-            if let Some(Decision::Link { other }) = &items[*index].decision {
-                keys.insert(RecordKey::new(&sync.id, side.other(), other));
-            }
-            let there = found
-                .naming_us
-                .iter()
-                .chain(&found.named)
-                .chain(found.rules.iter().flat_map(|(there, _)| there));
-            keys.extend(there.map(|record| RecordKey::new(&sync.id, side.other(), &record.id)));
-            let twins = found.rules.iter().flat_map(|(_, twins)| twins);
-            keys.extend(twins.map(|record| RecordKey::new(&sync.id, side, &record.id)));
-        }
-        let keys: Vec<RecordKey> = keys.into_iter().collect();
-        let mut rows: Vec<RowKey> = keys.iter().map(|key| key.row(Table::Link)).collect();
-        let claim = |key: &RecordKey| RowKey::new(Table::Claim, engine.record_claim(sync, key.side, &key.id));
-        rows.extend(keys.iter().map(claim));
-        rows.extend(keys.iter().map(|key| key.row(Table::Parked)));
-        let found = engine.store.get(&rows).await?;
-        let mut taken = Taken {
-            linked: BTreeMap::new(),
-            intended: BTreeSet::new(),
-            aside: BTreeMap::new(),
-            apart: BTreeSet::new(),
-        };
-        for (at, key) in keys.iter().enumerate() {
-            if let Some(row) = &found[at] {
-                let link: Link = Rows::plain(&rows[at], row)?;
-                taken.linked.insert(key.clone(), link.other);
-            }
-            let at = at + keys.len();
-            if let Some(row) = &found[at]
-                && let ClaimHolder::Intent(_) = Rows::plain(&rows[at], row)?
-                && !engine.mistakes.has(Mistake::OpenIntentNoClaim)
-            {
-                taken.intended.insert(key.clone());
-            }
-            let at = at + keys.len();
-            if let Some(row) = &found[at] {
-                let parked: Parked = engine.typed().sealed(&rows[at], row)?;
-                if parked.reason.awaits_person() {
-                    taken.aside.insert(key.clone(), parked);
-                } else if parked.reason.is_apart() {
-                    taken.apart.insert(key.clone());
-                }
-            }
-        }
-        Ok(taken)
-    }
-
-    /// Cannot be linked now.
-    fn busy(&self, key: &RecordKey) -> bool {
-        self.linked.contains_key(key) || self.intended.contains(key) || self.apart.contains(key)
-    }
-
-    /// Is no candidate of a match rule.
-    fn has(&self, key: &RecordKey) -> bool {
-        self.busy(key) || self.aside.contains_key(key)
-    }
 }
 
 /// High-water ids of the create intents that are open into a side.
@@ -369,7 +299,9 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
             item.park(engine, Reason::ParkedCopiedReference, sentence, vec![key]);
             return;
         }
-        if taken.linked.contains_key(&key) || named.xref.as_ref().is_some_and(|xref| *xref != item.key.id.0) {
+        let belongs_to_another =
+            taken.linked.contains_key(&key) || named.xref.as_ref().is_some_and(|xref| *xref != item.key.id.0);
+        if belongs_to_another && !engine.mistakes.has(Mistake::CopyFollowed) {
             let sentence = format!(
                 "its cross-reference names {}, which belongs to another record: probably a copy made by a person; clear the field in one of the two",
                 named.id
@@ -381,6 +313,18 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
             item.end = Some(End::Defer(wait));
             return;
         }
+        if !found.namesakes.is_empty() {
+            let sentence = format!(
+                "{} other record(s) here name {}, too: one of them is a copy made by a person; clear the field in all but one",
+                found.namesakes.len(),
+                named.id
+            );
+            let mut candidates = vec![key];
+            let own = |record: &Observed| RecordKey::new(&item.sync.id, item.side(), &record.id);
+            candidates.extend(found.namesakes.iter().map(own));
+            item.park(engine, Reason::ParkedCopiedReference, sentence, candidates);
+            return;
+        }
         let id = named.id.clone();
         link(
             item,
@@ -388,6 +332,16 @@ fn decide(engine: &Engine, item: &mut Item, found: Findings, taken: &Taken, ghos
             Reason::LinkedByReference,
             "its cross-reference names it",
         );
+        return;
+    }
+    let lost = source.xref.as_deref().filter(|_| found.named.is_none());
+    if lost.is_some_and(|id| {
+        taken
+            .intended
+            .contains(&RecordKey::new(&item.sync.id, item.other(), &id.into()))
+    }) {
+        // We made it for a record that was deleted meanwhile, and do not know yet that we did.
+        item.end = Some(End::Defer(wait));
         return;
     }
     let free: Vec<&Observed> = found

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::commit::{Outcome, commit_all};
 use super::item::{End, Item};
-use crate::contract::{Expect, MessageId, Op, Side};
+use crate::contract::{Expect, MessageId, Op, Side, Table};
 use crate::error::Result;
 use crate::mapping::{FieldKind, Observed};
 use crate::pipeline::events::OwnWrite;
@@ -134,6 +134,13 @@ fn outcome_of(engine: &Engine, item: &mut Item, parked: Option<Parked>, entries:
         key: row.clone(),
         expect: Expect::Version(*version),
     }));
+    if let (None, Some(link)) = (&item.source, &item.link) {
+        // It is gone: no field of it waits to be brought.
+        release.push(Op::Delete {
+            key: item.key.on_first_side(&link.other).row(Table::Held),
+            expect: Expect::Any,
+        });
+    }
     let mut outcome = Outcome {
         sync: item.sync.clone(),
         key: item.key.clone(),

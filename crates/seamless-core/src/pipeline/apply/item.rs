@@ -15,7 +15,7 @@ use crate::pipeline::matching;
 use crate::pipeline::merge::{Merge, Why};
 use crate::pipeline::mistakes::Mistake;
 use crate::pipeline::spec::SyncSpec;
-use crate::pipeline::state::{Decision, Link, Pair, Parked, RecordKey, Rows, expect_of, pair_row_of};
+use crate::pipeline::state::{Decision, Link, Pair, Parked, RecordKey, Rows, Track, expect_of, pair_row_of};
 use crate::record::{NativeRecord, RecordId};
 
 /// A record being applied, with the messages and hints that asked for it.
@@ -298,6 +298,7 @@ pub(crate) async fn load_state(engine: &Engine, items: &mut [Item]) -> Result<()
     {
         items[at].decision = row.map(|row| Rows::plain(key, &row)).transpose()?;
     }
+    distrust_unknown_messages(engine, items).await?;
     let keys: Vec<RowKey> = pairs.iter().map(|(_, key)| key.clone()).collect();
     let rows = engine.store.get(&keys).await?;
     for ((index, key), row) in pairs.iter().zip(rows) {
@@ -305,6 +306,23 @@ pub(crate) async fn load_state(engine: &Engine, items: &mut [Item]) -> Result<()
         if let Some(row) = &row {
             items[*index].pair = engine.typed().sealed(key, row)?;
         }
+    }
+    Ok(())
+}
+
+/// A message that the books do not know as the last one about its record is older than they are, or from before a backup: its snapshot may have been
+/// overtaken by content that intake has dropped since.
+async fn distrust_unknown_messages(engine: &Engine, items: &mut [Item]) -> Result<()> {
+    let trusted = |item: &Item| item.open() && !item.reread && item.snapshot.is_some();
+    let open: Vec<usize> = (0..items.len()).filter(|at| trusted(&items[*at])).collect();
+    let keys: Vec<RowKey> = open.iter().map(|at| items[*at].key.row(Table::Track)).collect();
+    for ((at, key), row) in open.into_iter().zip(&keys).zip(engine.store.get(&keys).await?) {
+        let track: Option<Track> = row.map(|row| Rows::plain(key, &row)).transpose()?;
+        let item = &mut items[at];
+        item.reread = !item
+            .deliveries
+            .iter()
+            .any(|(_, id)| track.as_ref().is_some_and(|track| track.message == *id));
     }
     Ok(())
 }

@@ -11,8 +11,10 @@ mod find;
 mod finish;
 mod gate;
 mod item;
+mod lost;
 mod named;
 mod plan;
+mod taken;
 mod write;
 
 use std::collections::BTreeMap;
@@ -27,6 +29,7 @@ use crate::contract::Consumer;
 use crate::error::Result;
 use crate::record::SystemId;
 
+pub(crate) use commit::wake_ops;
 pub(crate) use find::empty_state;
 pub(crate) use finish::{Landing, commit_landed};
 pub(crate) use gate::{Gate, RecordEnd};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Applier;
 use super::item::Item;
+use super::lost::hold_lost_creates;
 use crate::contract::{RowKey, Side, Table};
 use crate::error::Result;
 use crate::mapping::Observed;
@@ -36,7 +37,7 @@ pub(super) async fn plan(applier: &Applier, items: &mut [Item]) -> Result<()> {
         );
         hold_first_merge(engine, item, &mut overwrites).await?;
     }
-    Ok(())
+    hold_lost_creates(engine, items).await
 }
 
 /// The record a reference names, as a record of its own sync.
@@ -79,7 +80,7 @@ async fn read_targets(engine: &Engine, items: &mut [Item]) -> Result<()> {
             };
             item.read_at = read_at;
             item.target = found.remove(&id);
-            if item.target.is_none() {
+            if item.target.is_none() && !engine.mistakes.has(Mistake::GoneIsRecreated) {
                 let sentence = format!(
                     "its counterpart {id} no longer exists there, or is not visible any more; restore it, or give the API user the right to see it"
                 );

@@ -206,6 +206,13 @@ async fn commit_intents(engine: &Engine, items: &mut [Item], work: Vec<Job>) -> 
         let mut ops = items[job.index].held.hand_over(engine, &job.name)?;
         let row = RowKey::new(Table::Intent, job.name.clone());
         ops.push(engine.typed().put_sealed(row, Expect::Absent, &job.intent)?);
+        if job.intent.target.is_none() {
+            // A lost call of its counterpart may have been found out meanwhile.
+            ops.push(Op::Check {
+                key: items[job.index].key.row(Table::Link),
+                expect: Expect::Absent,
+            });
+        }
         Ok(ops)
     };
     let mut all = engine.mark_used().await?;

@@ -17,7 +17,7 @@ use self::edits::{lost_edit, story};
 use crate::sim::hosts::all_rows;
 use crate::sim::model::label_of;
 use crate::sim::plan::Plan;
-use crate::sim::world::{Change, Record, World};
+use crate::sim::world::{Change, Copied, Record, World};
 
 /// A broken invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,7 @@ pub(in crate::sim) fn judge(
         .or_else(|| nothing_vanished(world, parts, &links, &parked))
         .or_else(|| no_duplicates(world, parts, plan))
         .or_else(|| twins_are_not_guessed(world, parts, &links, plan))
+        .or_else(|| copies_are_nobody(world, parts, &links))
         .or_else(|| pairs_agree(world, parts, &links, &parked, plan))
 }
 
@@ -159,21 +160,19 @@ fn no_duplicates(world: &World, parts: &Parts, plan: &Plan) -> Option<Violation>
         let entity = spec.model.name.as_str();
         let label = label_of(entity);
         for side in 0..2 {
-            let people = |side: usize, value: &Value| -> Vec<Duration> {
-                let all = world
-                    .records(side, entity)
-                    .filter(|(_, record)| !record.by_engine);
-                all.filter(|(_, record)| first(record, label) == *value)
-                    .map(|(_, record)| born(record))
-                    .collect()
-            };
+            let of_people =
+                |record: &Record, value: &Value| !record.by_engine && first(record, label) == *value;
             let mut made: BTreeMap<Value, Vec<Duration>> = BTreeMap::new();
-            for (_, record) in world.records(side, entity).filter(|(_, record)| record.by_engine) {
+            for (_, record) in world
+                .all_records(side, entity)
+                .filter(|(_, record)| record.by_engine)
+            {
                 made.entry(first(record, label)).or_default().push(born(record));
             }
             for (value, times) in made {
                 let flows = spec.direction.flows_from(Side::BOTH[1 - side]);
-                let there = if flows { people(1 - side, &value).len() } else { 0 };
+                let originals = world.all_records(1 - side, entity).filter(|_| flows);
+                let there = originals.filter(|(_, record)| of_people(record, &value)).count();
                 // A twin that a search could not show yet when the engine looked cannot be held against it: it ends reported.
                 let blind = if plan.search_lag.is_zero() {
                     Duration::from_millis(40)
@@ -181,9 +180,10 @@ fn no_duplicates(world: &World, parts: &Parts, plan: &Plan) -> Option<Violation>
                     Duration::from_secs(2)
                 };
                 let latest = times.iter().max().copied().unwrap_or_default();
-                let known = people(side, &value)
-                    .into_iter()
-                    .any(|born| born + plan.search_lag + blind < latest);
+                let known = world
+                    .records(side, entity)
+                    .filter(|(_, record)| of_people(record, &value))
+                    .any(|(_, record)| born(record) + plan.search_lag + blind < latest);
                 let allowed = if known { there.saturating_sub(1) } else { there };
                 if times.len() > allowed {
                     let what = format!(
@@ -255,6 +255,21 @@ fn twins_are_not_guessed(world: &World, parts: &Parts, links: &Links, plan: &Pla
     None
 }
 
+/// R9: a copied cross-reference is no identity.
+fn copies_are_nobody(world: &World, parts: &Parts, links: &Links) -> Option<Violation> {
+    let (sync, _) = parts
+        .syncs
+        .iter()
+        .find(|(_, spec)| spec.model.name.as_str() == "account")?;
+    let taken_for_the_original = world.copies.iter().find(|copy| {
+        let key = RecordKey::new(sync, Side::BOTH[copy.side], &RecordId(copy.id.to_string()));
+        links.get(&key).is_some_and(|other| other.0 == copy.named)
+    })?;
+    let Copied { side, id, named } = taken_for_the_original;
+    let what = format!("the copy {side}/{id} was linked to {named}, which belongs to its original");
+    Some(Violation::new("R9", what))
+}
+
 /// I1 and I3 for every pair.
 fn pairs_agree(
     world: &World,
@@ -288,6 +303,11 @@ fn pairs_agree(
                 .get(&spec.side(side).mapping.entity)?
                 .get(&id)
         };
+        let gone =
+            |side: Side, id: &RecordId| world.is_gone(side.index(), &spec.side(side).mapping.entity, id);
+        if gone(Side::A, &key.id) || gone(Side::B, other) {
+            continue;
+        }
         let (Some(a), Some(b)) = (find(Side::A, &key.id), find(Side::B, other)) else {
             return Some(Violation::new(
                 "I3",
@@ -305,6 +325,10 @@ fn pairs_agree(
         if waits(key) || waits(&back) {
             continue;
         }
+        let met_again = world.forgotten.is_some()
+            || world
+                .apart
+                .contains(&(key.sync.clone(), key.id.clone(), other.clone()));
         for (name, field) in &spec.model.fields {
             let what = |problem: &str| format!("{} {name}: {problem}", key.path());
             let mapped = |side: Side| spec.side(side).mapping.fields.contains_key(name);
@@ -314,7 +338,7 @@ fn pairs_agree(
             if let Some(problem) = one_way_broken(spec, field, name, b) {
                 return Some(Violation::new("R12", what(&problem)));
             }
-            if typed_over(world, plan, spec, name, a, b) || defaulted(spec, name, a, b) {
+            if typed_over(world, plan, spec, name, a, b, met_again) || defaulted(spec, name, a, b) {
                 continue;
             }
             if let Some(reference) = &field.reference {
@@ -332,10 +356,6 @@ fn pairs_agree(
                 let differ = format!("'{}' and '{}' differ; {}", text(a), text(b), story(name, a, b));
                 return Some(Violation::new("I3", what(&differ)));
             }
-            let met_again = world.forgotten.is_some()
-                || world
-                    .apart
-                    .contains(&(key.sync.clone(), key.id.clone(), other.clone()));
             if met_again || field.direction.is_some() || spec.direction != Direction::TwoWay {
                 continue;
             }
@@ -355,7 +375,15 @@ fn one_way_broken(spec: &SyncSpec, field: &FieldSpec, name: &str, b: &Record) ->
 }
 
 /// R12: what a person typed over on the far side of a one-way sync stays until the source changes the field.
-fn typed_over(world: &World, plan: &Plan, spec: &SyncSpec, name: &str, a: &Record, b: &Record) -> bool {
+fn typed_over(
+    world: &World,
+    plan: &Plan,
+    spec: &SyncSpec,
+    name: &str,
+    a: &Record,
+    b: &Record,
+    met_again: bool,
+) -> bool {
     fn newest_first<'a>(record: &'a Record, name: &str) -> impl Iterator<Item = &'a Change> {
         record
             .history
@@ -369,7 +397,8 @@ fn typed_over(world: &World, plan: &Plan, spec: &SyncSpec, name: &str, a: &Recor
         .fields
         .get(name)
         .is_some_and(|field| field.required);
-    let restorable = !(required && value(b, name).is_empty());
+    // At a first link what only the far side has is kept.
+    let restorable = !((required || met_again) && value(b, name).is_empty());
     let restored = plan.reconciled && plan.on_drift == OnDrift::Restore && restorable;
     if spec.direction != Direction::BToA || restored {
         return false;
@@ -427,6 +456,13 @@ fn references_agree(
         there.any(|(number, _)| number.to_string() == id)
     };
     let (a, b) = (id(a), id(b).or_else(|| named(world, reference, b)));
+    let gone = |side: Side, id: &Option<String>| {
+        let id = id.as_deref().map(RecordId::from);
+        id.is_some_and(|id| world.is_gone(side.index(), reference.entity.as_str(), &id))
+    };
+    if gone(Side::A, &a) || gone(Side::B, &b) {
+        return true;
+    }
     if a.as_ref().is_some_and(|id| !exists(Side::A, id)) || b.as_ref().is_some_and(|id| !exists(Side::B, id))
     {
         return false;

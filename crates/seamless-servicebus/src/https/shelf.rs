@@ -1,32 +1,28 @@
-//! What the service cannot keep for us, in rows of the state store: deferred messages and dead letters where there is only HTTPS, and over
-//! AMQP the times of deferred messages, which the service keeps where nobody can count them.
+//! What the service cannot keep for us over HTTPS, in rows of the state store: deferred messages and dead letters.
 
 use std::sync::Arc;
 
 use base64::engine::general_purpose::STANDARD;
 use seamless_core::{
-    DeadLetter, DeadLetterReason, Error, Expect, MessageId, Op, Result, Row, RowKey, Scan, StateStore, Table,
-    Timestamp,
+    DeadLetter, DeadLetterReason, Error, MessageId, Result, Row, StateStore, Table, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
-/// Rows read at once.
-const PAGE: usize = 100;
+use crate::notes::{PAGE, delete, due, key, page, prefix, put};
 
 /// Kinds of rows, as the first part of their keys.
-const NOTE: &str = "bus-note";
 const LATER: &str = "bus-later";
 const DEAD: &str = "bus-dead";
 
 /// A message that waits here. Its body is sealed like any other.
 #[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Shelved {
-    pub(crate) id: MessageId,
-    pub(crate) lane: String,
+pub(super) struct Shelved {
+    pub(super) id: MessageId,
+    pub(super) lane: String,
     #[serde(with = "base64_text")]
-    pub(crate) body: Vec<u8>,
+    pub(super) body: Vec<u8>,
     /// Deliveries so far.
-    pub(crate) deliveries: u32,
+    pub(super) deliveries: u32,
     /// Why it is dead, and since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     dead: Option<Dead>,
@@ -40,7 +36,7 @@ struct Dead {
 }
 
 impl Shelved {
-    pub(crate) fn new(id: MessageId, lane: String, body: Vec<u8>, deliveries: u32) -> Shelved {
+    pub(super) fn new(id: MessageId, lane: String, body: Vec<u8>, deliveries: u32) -> Shelved {
         Shelved {
             id,
             lane,
@@ -50,7 +46,7 @@ impl Shelved {
         }
     }
 
-    pub(crate) fn dead(self, reason: DeadLetterReason, since: Timestamp) -> Shelved {
+    pub(super) fn dead(self, reason: DeadLetterReason, since: Timestamp) -> Shelved {
         let dead = Dead {
             code: reason.code,
             description: reason.description,
@@ -65,47 +61,17 @@ impl Shelved {
 
 /// Rows of one bus.
 #[derive(Clone)]
-pub(crate) struct Shelf {
+pub(super) struct Shelf {
     store: Arc<dyn StateStore>,
 }
 
 impl Shelf {
-    pub(crate) fn new(store: Arc<dyn StateStore>) -> Shelf {
+    pub(super) fn new(store: Arc<dyn StateStore>) -> Shelf {
         Shelf { store }
     }
 
-    /// Notes that a subscription gets a message at that time; `name` is never the same twice.
-    pub(crate) async fn note(&self, subscription: &str, due: Timestamp, name: &str) -> Result<()> {
-        self.put(&key(NOTE, subscription, due, name), Vec::new()).await
-    }
-
-    /// How many notes are not due yet; the others go.
-    pub(crate) async fn noted(&self, subscription: &str, now: Timestamp) -> Result<u64> {
-        let prefix = prefix(NOTE, subscription);
-        self.drop_until(&prefix, now).await?;
-        self.store.count(Table::Meta, &prefix).await
-    }
-
-    async fn drop_until(&self, prefix: &str, now: Timestamp) -> Result<()> {
-        loop {
-            let rows = self.page(prefix, None).await?;
-            let over: Vec<Op> = rows
-                .iter()
-                .take_while(|(key, _)| due(key, prefix).is_some_and(|due| due <= now))
-                .map(|(key, _)| delete(key))
-                .collect();
-            let whole = over.len() == PAGE;
-            if !over.is_empty() {
-                self.store.commit(over).await?;
-            }
-            if !whole {
-                return Ok(());
-            }
-        }
-    }
-
     /// Messages that are due, oldest first, with the key of each; those that `skip` knows are left out.
-    pub(crate) async fn due(
+    pub(super) async fn due(
         &self,
         subscription: &str,
         now: Timestamp,
@@ -116,7 +82,7 @@ impl Shelf {
         let mut found = Vec::new();
         let mut after = None;
         while found.len() < max {
-            let rows = self.page(&prefix, after).await?;
+            let rows = page(&*self.store, &prefix, after).await?;
             let whole = rows.len() == PAGE;
             after = rows.last().map(|(key, _)| key.clone());
             for (key, row) in rows {
@@ -135,16 +101,16 @@ impl Shelf {
     }
 
     /// Messages that wait, due or not.
-    pub(crate) async fn waiting(&self, subscription: &str) -> Result<u64> {
+    pub(super) async fn waiting(&self, subscription: &str) -> Result<u64> {
         self.store.count(Table::Meta, &prefix(LATER, subscription)).await
     }
 
-    pub(crate) async fn remove(&self, key: &str) -> Result<()> {
+    pub(super) async fn remove(&self, key: &str) -> Result<()> {
         self.store.commit(vec![delete(key)]).await.map(drop)
     }
 
     /// Replaces a row by another, in one go.
-    pub(crate) async fn replace(&self, old: &str, new: &str, message: &Shelved) -> Result<()> {
+    pub(super) async fn replace(&self, old: &str, new: &str, message: &Shelved) -> Result<()> {
         let value = json(message)?;
         self.store
             .commit(vec![delete(old), put(new, value)])
@@ -153,22 +119,22 @@ impl Shelf {
     }
 
     /// Where a message waits until it is due.
-    pub(crate) fn later_key(&self, subscription: &str, due: Timestamp, name: &str) -> String {
+    pub(super) fn later_key(&self, subscription: &str, due: Timestamp, name: &str) -> String {
         key(LATER, subscription, due, name)
     }
 
     /// Where a dead letter lies.
-    pub(crate) fn dead_key(&self, subscription: &str, since: Timestamp, name: &str) -> String {
+    pub(super) fn dead_key(&self, subscription: &str, since: Timestamp, name: &str) -> String {
         key(DEAD, subscription, since, name)
     }
 
     /// Keeps a message.
-    pub(crate) async fn keep(&self, key: &str, message: &Shelved) -> Result<()> {
+    pub(super) async fn keep(&self, key: &str, message: &Shelved) -> Result<()> {
         self.put(key, json(message)?).await
     }
 
     /// Dead letters in order, behind `after`. An `after` that is gone starts the list again: better twice than skipped.
-    pub(crate) async fn dead_letters(
+    pub(super) async fn dead_letters(
         &self,
         subscription: &str,
         after: Option<&MessageId>,
@@ -201,7 +167,7 @@ impl Shelf {
     }
 
     /// Makes dead letters due again, in the order asked for.
-    pub(crate) async fn replay(
+    pub(super) async fn replay(
         &self,
         subscription: &str,
         ids: &[MessageId],
@@ -244,7 +210,7 @@ impl Shelf {
         let prefix = prefix(DEAD, subscription);
         let mut after = None;
         loop {
-            let rows = self.page(&prefix, after).await?;
+            let rows = page(&*self.store, &prefix, after).await?;
             let Some((last, _)) = rows.last() else {
                 return Ok(());
             };
@@ -258,49 +224,9 @@ impl Shelf {
         }
     }
 
-    async fn page(&self, prefix: &str, after: Option<String>) -> Result<Vec<(String, Row)>> {
-        let scan = Scan {
-            table: Table::Meta,
-            prefix: prefix.to_owned(),
-            after,
-            limit: PAGE,
-        };
-        self.store.scan(&scan).await
-    }
-
     async fn put(&self, key: &str, value: Vec<u8>) -> Result<()> {
         self.store.commit(vec![put(key, value)]).await.map(drop)
     }
-}
-
-fn put(key: &str, value: Vec<u8>) -> Op {
-    Op::Put {
-        key: RowKey::new(Table::Meta, key),
-        expect: Expect::Any,
-        value,
-    }
-}
-
-fn delete(key: &str) -> Op {
-    Op::Delete {
-        key: RowKey::new(Table::Meta, key),
-        expect: Expect::Any,
-    }
-}
-
-fn prefix(kind: &str, subscription: &str) -> String {
-    format!("{kind}/{subscription}/")
-}
-
-/// Sorts by time.
-fn key(kind: &str, subscription: &str, at: Timestamp, name: &str) -> String {
-    format!("{}{:020}/{name}", prefix(kind, subscription), at.0.max(0))
-}
-
-/// The time in a key.
-fn due(key: &str, prefix: &str) -> Option<Timestamp> {
-    let digits = key.strip_prefix(prefix)?.get(..20)?;
-    digits.parse().ok().map(Timestamp)
 }
 
 fn json(message: &Shelved) -> Result<Vec<u8>> {
