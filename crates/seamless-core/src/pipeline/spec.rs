@@ -26,6 +26,16 @@ pub struct EntityModel {
     pub identity: Vec<String>,
 }
 
+impl EntityModel {
+    /// When two values of a field count as equal.
+    pub(super) fn compare_of(&self, field: &str) -> Compare {
+        self.fields
+            .get(field)
+            .map(|spec| spec.compare)
+            .unwrap_or_default()
+    }
+}
+
 /// A canonical field of an entity.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

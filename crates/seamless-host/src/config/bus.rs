@@ -95,8 +95,8 @@ fn message_bytes_max() -> usize {
 enum Access {
     /// A connection string, which stays where it is.
     Key(SecretRef),
-    /// An identity at this host.
-    Identity(String, IdentityKind, Option<String>),
+    /// An identity at this namespace.
+    Identity(ConnectionString, IdentityKind, Option<String>),
 }
 
 /// A checked `[bus]`.
@@ -127,16 +127,14 @@ impl Config {
         };
         let (connection, identity) = match &bus.access {
             Access::Key(secret) => (read("connection", secret)?, None),
-            Access::Identity(host, kind, client_id) => {
+            Access::Identity(namespace, kind, client_id) => {
                 let identity = match kind {
                     IdentityKind::Managed => Identity::managed(client_id.clone()),
                     IdentityKind::Workload => {
                         Identity::workload().map_err(|error| self.located(&["bus", "identity"], error))?
                     }
                 };
-                let connection = ConnectionString::of_namespace(host);
-                let connection = connection.map_err(|error| self.located(&["bus", "namespace"], error))?;
-                (connection, Some(identity))
+                (namespace.clone(), Some(identity))
             }
         };
         let extra_roots = self.extra_roots(bus)?;
@@ -191,7 +189,15 @@ impl Config {
         };
         let access = match (&table.connection, table.namespace, table.identity) {
             (Some(connection), None, None) => Access::Key(secret("connection", connection)?),
-            (None, Some(host), Some(kind)) => Access::Identity(host, kind, table.client_id.clone()),
+            (None, Some(host), Some(kind)) => {
+                let namespace = ConnectionString::of_namespace(&host)
+                    .map_err(|error| self.located(&["bus", "namespace"], error))?;
+                if table.kind == BusKind::ServiceBusHttps {
+                    let message = "service-bus-https takes a key only; use kind = \"service-bus\"";
+                    return Err(self.problem(&["bus", "identity"], message));
+                }
+                Access::Identity(namespace, kind, table.client_id.clone())
+            }
             (Some(_), Some(_), _) => {
                 let message = "connection names the namespace already; drop namespace, or connection where an identity opens it";
                 return Err(self.problem(&["bus", "namespace"], message));
@@ -210,18 +216,6 @@ impl Config {
                 return Err(self.problem(&["bus"], message));
             }
         };
-        match &access {
-            Access::Identity(host, ..) => {
-                if let Err(error) = ConnectionString::of_namespace(host) {
-                    return Err(self.located(&["bus", "namespace"], error));
-                }
-                if table.kind == BusKind::ServiceBusHttps {
-                    let message = "service-bus-https takes a key only; use kind = \"service-bus\"";
-                    return Err(self.problem(&["bus", "identity"], message));
-                }
-            }
-            Access::Key(_) => {}
-        }
         if table.kind == BusKind::ServiceBusHttps && table.transport.is_some() {
             let message = "transport is about AMQP; service-bus-https has none";
             return Err(self.problem(&["bus", "transport"], message));

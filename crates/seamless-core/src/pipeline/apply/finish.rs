@@ -259,12 +259,7 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
         let Some(back) = readback.fields.get(name) else {
             continue;
         };
-        let compare = sync
-            .model
-            .fields
-            .get(name)
-            .map(|spec| spec.compare)
-            .unwrap_or_default();
+        let compare = sync.model.compare_of(name);
         let Some(halves) = pair.base.get_mut(name) else {
             continue;
         };

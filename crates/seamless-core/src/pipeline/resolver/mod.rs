@@ -183,13 +183,7 @@ impl Case<'_> {
         let now = self.mapping.observe(&seen.native);
         let mut planned = self.intent.planned.clone();
         let landed = |name: &String, write: &super::merge::FieldWrite| {
-            let compare = self
-                .sync
-                .model
-                .fields
-                .get(name)
-                .map(|spec| spec.compare)
-                .unwrap_or_default();
+            let compare = self.sync.model.compare_of(name);
             now.fields
                 .get(name)
                 .is_some_and(|now| compare.same(&write.predicted, now))
@@ -400,13 +394,7 @@ impl Case<'_> {
     }
 
     fn holds(&self, record: &Observed, name: &String, value: &Value) -> bool {
-        let compare = self
-            .sync
-            .model
-            .fields
-            .get(name)
-            .map(|spec| spec.compare)
-            .unwrap_or_default();
+        let compare = self.sync.model.compare_of(name);
         record
             .fields
             .get(name)
