@@ -182,6 +182,30 @@ fn one_field_in_every_situation() {
             direction: Direction::AToB,
             expected: nothing(settled),
         },
+        Case {
+            name: "one-way: what its own side has changed is looked at there, lest its message was set aside",
+            base: settled,
+            now: ("y", "x"),
+            owner: Side::A,
+            direction: Direction::AToB,
+            expected: Expected {
+                written: None,
+                halves: settled,
+                hint: true,
+            },
+        },
+        Case {
+            name: "one-way, first link from the side that only follows: they differ",
+            base: None,
+            now: ("a", "b"),
+            owner: Side::A,
+            direction: Direction::AToB,
+            expected: Expected {
+                written: None,
+                halves: None,
+                hint: true,
+            },
+        },
     ];
     for case in cases {
         check(&case);

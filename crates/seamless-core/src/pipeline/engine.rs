@@ -289,7 +289,6 @@ impl Engine {
         }))
     }
 
-    /// Commits and returns the receipt that settling needs.
     /// The system that a record's changes go to.
     pub(crate) fn target_of(&self, record: &RecordKey) -> Result<&SystemId> {
         Ok(&self.sync(&record.sync)?.side(record.side.other()).system)
@@ -304,6 +303,7 @@ impl Engine {
         Rows::put_plain(row, Expect::Any, &hint)
     }
 
+    /// Commits and returns the receipt that settling needs.
     pub(crate) async fn commit(&self, ops: Vec<Op>) -> Result<CommitReceipt> {
         super::receipt::commit_with_receipt(&*self.store, ops).await
     }

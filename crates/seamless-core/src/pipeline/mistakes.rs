@@ -143,6 +143,10 @@ mistakes! {
     NothingReconciled,
     /// An edit of a record about which a person was asked after a lost create has it made again.
     SimilarForgotten,
+    /// A record is set aside as one without counterpart although it was linked meanwhile.
+    ParkedThoughLinked,
+    /// What a record was set aside with is thrown away when it is linked or written from the other side.
+    OvertakenForgotten,
 }
 
 /// The mistake that is planted, if any.

@@ -239,7 +239,8 @@ impl Run {
             if self.at_rest() {
                 match &quiet_since {
                     Some((then, polls)) if *then == writes => {
-                        if self.polled_since(polls, 2) {
+                        // Each host may be stalled in the midst of a pass that it began before.
+                        if self.polled_since(polls, 1 + self.plan.hosts as u64) {
                             break;
                         }
                     }

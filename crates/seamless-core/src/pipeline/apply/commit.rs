@@ -25,6 +25,8 @@ pub(super) struct Outcome {
     pub(super) release: Vec<Op>,
     pub(super) pair: Option<(RecordId, Pair, Expect)>,
     pub(super) linked: bool,
+    /// Set aside as a record without a counterpart.
+    pub(super) unlinked: bool,
     pub(super) wrote_target: bool,
     pub(super) parked: Option<Parked>,
     pub(super) pending: BTreeMap<String, RecordKey>,
@@ -39,7 +41,8 @@ pub(super) struct Outcome {
     pub(super) born: Option<Observed>,
 }
 
-/// Commits all outcomes together; where that conflicts, one by one. `None`: the claim was lost, or the parent it waits for has just been linked.
+/// Commits all outcomes together; where that conflicts, one by one. `None`: the claim was lost, or the parent it waits for, or the record itself,
+/// has just been linked.
 pub(super) async fn commit_all(
     engine: &Engine,
     outcomes: Vec<Outcome>,
@@ -111,11 +114,12 @@ impl Context {
             keys.push(outcome.key.row(Table::Track));
             keys.extend(outcome.parents().map(|parent| parent.row(Table::Link)));
             keys.extend(outcome.own_write.iter().map(|write| write.row.clone()));
-            if outcome.linked
-                && let Some((target, _, _)) = &outcome.pair
-            {
-                linked.push(outcome.key.clone());
-                linked.push(RecordKey::new(&outcome.sync.id, outcome.key.side.other(), target));
+            keys.extend(outcome.unlinked.then(|| outcome.key.row(Table::Link)));
+            let Some((target, _, _)) = &outcome.pair else { continue };
+            let target = RecordKey::new(&outcome.sync.id, outcome.key.side.other(), target);
+            keys.extend(outcome.overtakes().then(|| target.row(Table::Parked)));
+            if outcome.linked {
+                linked.extend([outcome.key.clone(), target]);
             }
         }
         let found = engine.store.get(&keys).await?;
@@ -198,7 +202,12 @@ impl Outcome {
             .chain(self.pending.values())
     }
 
-    /// The operations; `None` when the parent it wants to wait for has just been linked.
+    /// What the target was set aside with is over.
+    fn overtakes(&self) -> bool {
+        self.linked || self.wrote_target
+    }
+
+    /// The operations; `None` when the parent it wants to wait for, or the record itself, has just been linked.
     fn ops(&self, engine: &Engine, context: &Context) -> Result<Option<Vec<Op>>> {
         let mut ops = self.release.clone();
         let track_key = self.key.row(Table::Track);
@@ -242,6 +251,15 @@ impl Outcome {
                 expect: Expect::Any,
                 value: Vec::new(),
             });
+        }
+        if self.unlinked && !engine.mistakes.has(Mistake::ParkedThoughLinked) {
+            // Whoever made it may not have said so when we looked: what it was set aside for would stand against a pair.
+            let key = self.key.row(Table::Link);
+            if context.row(&key).is_some() {
+                return Ok(None);
+            }
+            let expect = Expect::Absent;
+            ops.push(Op::Check { key, expect });
         }
         let parked_row = self.key.row(Table::Parked);
         match &self.parked {
@@ -294,12 +312,17 @@ impl Outcome {
                     });
                 }
             }
-            if self.linked || self.wrote_target {
-                // What the target was parked with has been overtaken.
+            if self.overtakes() {
+                let parked = target_key.row(Table::Parked);
+                let row = context.row(&parked);
                 ops.push(Op::Delete {
-                    key: target_key.row(Table::Parked),
-                    expect: Expect::Any,
+                    key: parked,
+                    expect: expect_of(row),
                 });
+                if row.is_some() && !engine.mistakes.has(Mistake::OvertakenForgotten) {
+                    // Its message is settled and will not come again: what it said is still to be brought.
+                    ops.push(engine.hint(&target_key)?);
+                }
             }
         }
         for (record, xref) in &self.write_backs {

@@ -18,9 +18,6 @@ pub(super) fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, 
         return;
     };
     let direction = spec.direction.unwrap_or(input.sync.direction);
-    if !direction.flows_from(input.side) && !input.mistakes.has(Mistake::OneWayIgnored) {
-        return;
-    }
     let Some(target_record) = input.target else {
         create_field(input, name, spec, source, plan);
         return;

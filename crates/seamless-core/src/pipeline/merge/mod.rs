@@ -204,10 +204,14 @@ pub fn merge(input: &MergeInput<'_>) -> Merge {
         if travels_along || !mapped_here {
             continue;
         }
-        if input.target.is_none() && comes_from_target(input, name, spec) {
-            leave_to_target(input, name, &mut plan);
-        } else if writable {
-            merge_field(input, name, spec, &mut plan);
+        let only_from_there = comes_from_target(input, name, spec);
+        match input.target {
+            None if only_from_there => leave_to_target(input, name, &mut plan),
+            Some(target) if only_from_there && !input.mistakes.has(Mistake::OneWayIgnored) => {
+                plan.hint_target |= is_news_there(input, name, spec, target);
+            }
+            _ if writable => merge_field(input, name, spec, &mut plan),
+            _ => {}
         }
     }
     if input.target.is_none() {
@@ -246,6 +250,20 @@ fn comes_from_target(input: &MergeInput<'_>, name: &str, spec: &FieldSpec) -> bo
     let there = input.side.other();
     let mapped = input.sync.side(there).mapping.fields.contains_key(name);
     mapped && direction.flows_from(there) && !direction.flows_from(input.side)
+}
+
+/// The target holds something new of a field that only flows from there. Its own message may have come, and been set aside, while the
+/// two were not linked: it will not come again.
+fn is_news_there(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, target: &Observed) -> bool {
+    let Some(value) = target.fields.get(name) else {
+        return false;
+    };
+    let there = input.side.other().index();
+    let is_new = match input.base.and_then(|base| base.get(name)) {
+        Some(halves) => halves[there].is_dirty(value),
+        None => input.source.fields.get(name).is_none_or(|ours| !spec.compare.same(ours, value)),
+    };
+    is_new && !input.mistakes.has(Mistake::TargetHintLost)
 }
 
 /// What the new record holds there is not known yet; its own message brings it, and overwrites nothing that was merged: the two were never two records.

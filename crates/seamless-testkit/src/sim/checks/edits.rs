@@ -35,13 +35,16 @@ pub(super) fn lost_edit(
             .find(|change| change.field == name && change.person && !change.value.is_empty())
             .cloned()
     };
-    let has_none_yet = |edit: &Change| {
-        !b.history
-            .iter()
-            .any(|change| change.field == name && change.at <= edit.at)
+    // Neither side was given anything since: against what the two agreed on, nothing has changed here.
+    let untouched = |edit: &Change| {
+        let given = |record: &Record| {
+            let changes = record.history.iter().filter(|change| change.field == name);
+            changes.filter(|change| !change.person && change.at <= edit.at).count()
+        };
+        given(a) <= 1 && given(b) == 0
     };
     let put_back = |edit: &Change| {
-        has_none_yet(edit) && default_given(spec, name, a).is_some_and(|given| given == edit.value)
+        untouched(edit) && default_given(spec, name, a).is_some_and(|given| given == edit.value)
     };
     let (last_a, last_b) = (last(a).filter(|edit| !put_back(edit)), last(b));
     let excused = [a, b].iter().any(|record| {
