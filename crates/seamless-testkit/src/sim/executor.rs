@@ -127,13 +127,14 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(super) struct Executor {
     sim: Sim,
     tasks: Vec<Slot>,
+    /// When each of them is due.
+    wakes: Vec<Duration>,
     /// Places of the tasks that are due in a step.
     due: Vec<usize>,
 }
 
 struct Slot {
     host: usize,
-    wake: Duration,
     task: Task,
 }
 
@@ -142,6 +143,7 @@ impl Executor {
         Executor {
             sim,
             tasks: Vec::new(),
+            wakes: Vec::new(),
             due: Vec::new(),
         }
     }
@@ -149,19 +151,22 @@ impl Executor {
     pub(super) fn spawn(&mut self, host: usize, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.push(Slot {
             host,
-            wake: Duration::ZERO,
             task: Box::pin(task),
         });
+        self.wakes.push(Duration::ZERO);
     }
 
     /// Drops every task of a host where it stands.
     pub(super) fn kill(&mut self, host: usize) {
+        let mut slots = self.tasks.iter();
+        self.wakes
+            .retain(|_| slots.next().is_some_and(|slot| slot.host != host));
         self.tasks.retain(|slot| slot.host != host);
     }
 
     /// Polls one task that is due, chosen by chance; moves time when none is due. False when there are no tasks.
     pub(super) fn step(&mut self) -> bool {
-        let Some(soonest) = self.tasks.iter().map(|slot| slot.wake).min() else {
+        let Some(soonest) = self.wakes.iter().copied().min() else {
             return false;
         };
         let chosen = {
@@ -170,7 +175,7 @@ impl Executor {
             state.step += 1;
             let now = state.now;
             self.due.clear();
-            let due = self.tasks.iter().enumerate().filter(|(_, slot)| slot.wake <= now);
+            let due = self.wakes.iter().enumerate().filter(|(_, wake)| **wake <= now);
             self.due.extend(due.map(|(at, _)| at));
             let pick = state.rng.below(self.due.len() as u64) as usize;
             let chosen = self.due[pick];
@@ -179,16 +184,16 @@ impl Executor {
             state.hash = mixed.wrapping_mul(0x0100_0000_01b3);
             chosen
         };
-        let slot = &mut self.tasks[chosen];
-        let done = slot
+        let done = self.tasks[chosen]
             .task
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()))
             .is_ready();
         if done {
             self.tasks.remove(chosen);
+            self.wakes.remove(chosen);
         } else {
-            slot.wake = self.sim.state().wake;
+            self.wakes[chosen] = self.sim.state().wake;
         }
         true
     }

@@ -439,7 +439,7 @@ impl Run {
         }
         for system in SYSTEMS {
             for _ in 0..self.plan.appliers {
-                let (sim, engine) = (self.sim.clone(), engine.clone());
+                let (sim, engine, idle) = (self.sim.clone(), engine.clone(), self.plan.idle);
                 executor.spawn(host, async move {
                     let Ok(applier) = Applier::new(&engine, &SystemId::from(system)).await else {
                         return;
@@ -447,7 +447,7 @@ impl Run {
                     loop {
                         match applier.step(Duration::ZERO).await {
                             Ok(step) if step.taken > step.deferred => {}
-                            Ok(_) => sim.wait(Duration::from_millis(10)).await,
+                            Ok(_) => sim.wait(idle).await,
                             Err(error) => {
                                 sim.note(|| format!("applier: {error}"));
                                 sim.wait(Duration::from_millis(20)).await;
@@ -468,11 +468,12 @@ impl Run {
         for sync in engine.syncs.keys() {
             for side in Side::BOTH {
                 let (sim, backer, sync) = (self.sim.clone(), WriteBacker::new(engine), sync.clone());
+                let idle = self.plan.idle;
                 executor.spawn(host, async move {
                     loop {
                         let step = backer.step(&sync, side).await;
                         drop(step);
-                        sim.wait(Duration::from_millis(30)).await;
+                        sim.wait(Duration::from_millis(20) + idle).await;
                     }
                 });
             }

@@ -61,6 +61,8 @@ pub struct Plan {
     pub page: usize,
     /// Pause between polls.
     pub poll_every: Duration,
+    /// Pause of a worker that had nothing to do.
+    pub idle: Duration,
     /// Plans that are made and carried out while everybody is at work.
     pub plans: u32,
     /// Share of a reviewer's looks in which a pair is taken apart, per mille.
@@ -128,6 +130,7 @@ impl Plan {
             twins: *rng.pick(&[0, 100, 400]).unwrap_or(&100),
             page: rng.between(3, 8) as usize,
             poll_every: millis(*rng.pick(&[50, 120, 250]).unwrap_or(&40)),
+            idle: Duration::ZERO,
             plans: *rng.pick(&[0, 0, 1, 3]).unwrap_or(&0),
             unlinks: *rng.pick(&[0, 0, 60]).unwrap_or(&0),
             refusals: *rng.pick(&[0, 0, 300]).unwrap_or(&0),
@@ -149,6 +152,7 @@ impl Plan {
             let backup = rng.per_mille(600).then(|| rng.between(1, at - 1));
             plan.disaster = Some(Disaster { backup, at });
         }
+        plan.idle = millis(*Rng::new(seed ^ 0x1d1e).pick(&[10, 30, 60]).unwrap_or(&30));
         // Where references are cleared as well, a copy may be all that still names the other record.
         let mut rng = Rng::new(seed ^ 0xc0b1);
         if !plan.clear_xrefs && plan.unlinks == 0 && rng.per_mille(250) {

@@ -40,7 +40,8 @@ impl Run {
                 .filter(|key| table != Table::Held || !self.is_aside(key))
                 .collect();
             if !keys.is_empty() {
-                what.push(format!("{} {table:?} row(s) {keys:?}", keys.len()));
+                let some: Vec<&String> = keys.iter().take(5).collect();
+                what.push(format!("{} {table:?} row(s), {some:?}", keys.len()));
             }
         }
         let under_way = |(key, row): &(String, seamless_core::Row)| {

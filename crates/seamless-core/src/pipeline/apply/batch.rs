@@ -74,7 +74,9 @@ impl Applier {
         load_state(engine, items).await?;
         load_sources(engine, items).await?;
         let started = engine.clock.monotonic();
+        let done = |items: &[Item]| items.iter().filter(|item| matches!(item.end, Some(End::Done(_)))).count();
         loop {
+            let before = done(items);
             self.claim(items, Item::match_claims).await?;
             if !self.engine.mistakes.has(Mistake::NamedReferenceIgnored) {
                 named::resolve(self, items).await?;
@@ -85,8 +87,9 @@ impl Applier {
             let written = write::write(self, items).await;
             finish::finish(engine, items).await?;
             written?;
-            // Records with one match key (a shared mailbox) go one after the other, without a detour over the bus.
-            let late = engine.clock.monotonic().saturating_sub(started) > STEP_GOAL;
+            // Records with one match key (a shared mailbox) go one after the other, without a detour over the bus. Who is put off keeps its claims
+            // until the end of the step: where nobody got done, the next round would clash again, and meanwhile others wait for those claims.
+            let late = engine.clock.monotonic().saturating_sub(started) > STEP_GOAL || done(items) == before;
             let mut again = false;
             for item in items.iter_mut() {
                 if !matches!(item.end, Some(End::Clash)) {

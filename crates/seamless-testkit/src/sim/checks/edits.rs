@@ -35,17 +35,13 @@ pub(super) fn lost_edit(
             .find(|change| change.field == name && change.person && !change.value.is_empty())
             .cloned()
     };
-    // Neither side was given anything since: against what the two agreed on, nothing has changed here.
-    let untouched = |edit: &Change| {
-        let given = |record: &Record| {
-            let changes = record.history.iter().filter(|change| change.field == name);
-            changes.filter(|change| !change.person && change.at <= edit.at).count()
-        };
-        given(a) <= 1 && given(b) == 0
+    let has_none_yet = |edit: &Change| {
+        !b.history
+            .iter()
+            .any(|change| change.field == name && change.at <= edit.at)
     };
-    let put_back = |edit: &Change| {
-        untouched(edit) && default_given(spec, name, a).is_some_and(|given| given == edit.value)
-    };
+    let is_default = |edit: &Change| default_given(spec, name, a).is_some_and(|given| given == edit.value);
+    let put_back = |edit: &Change| has_none_yet(edit) && is_default(edit);
     let (last_a, last_b) = (last(a).filter(|edit| !put_back(edit)), last(b));
     let excused = [a, b].iter().any(|record| {
         record
@@ -98,6 +94,8 @@ pub(super) fn lost_edit(
                 || undecided
                 || b_saw_a == Seen::Maybe
                 || a_saw_b == Seen::Maybe
+                // Whoever puts back what the record was born with may have changed nothing that the other side had seen.
+                || is_default(edit_a)
                 || (b_saw_a == Seen::Yes && a_saw_b == Seen::Yes)
                 // An earlier edit of the owner may have been a rival although the last one was not.
                 || (b_saw_a == Seen::Yes && owner == Side::A && had_rival(spec, name, Side::A, a, b, edit_b))
