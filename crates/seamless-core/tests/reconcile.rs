@@ -2,174 +2,22 @@
 //! end to end (`tests/tests/reconcile.rs`).
 #![allow(clippy::unwrap_used, reason = "a poisoned lock fails the test")]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+mod shelf;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use seamless_core::envelope::{Hasher, Identity, RowSeal, Sealer};
-use seamless_core::mapping::{FieldMapping, SideMapping};
-use seamless_core::memory::{MemoryBus, MemoryStore};
+use seamless_core::memory::MemoryStore;
 use seamless_core::pipeline::{
-    Applier, Conduct, Direction, Drift, DriftKind, DriftThen, Engine, EntityModel, FieldSpec, Mistakes,
-    PollStep, Poller, SideSpec, Sweep, SweepStep, SyncSpec, System, Timings, reconciled_at,
+    Applier, Conduct, Direction, Drift, DriftKind, DriftThen, Engine, Mistakes, PollStep, Poller, Sweep,
+    SweepStep, reconciled_at,
 };
-use seamless_core::{
-    Capabilities, Clock, EntityInfo, Error, ExternalKey, KeyProvider, Keyset, ListRequest, Lookup,
-    NativeRecord, Page, PageToken, Random, Reader, RecordId, Result, Side, Source, Stamp, StateStore, SyncId,
-    SystemId, Target, Timestamp, Value, Write, WriteAction, Written,
-};
+use seamless_core::{Clock, Side, StateStore, SystemId};
 use seamless_testkit::conformance::TestClock;
 
+use shelf::{Shelf, engine};
+
 const HOUR: Duration = Duration::from_secs(3_600);
-
-/// Fields and stamp.
-type Row = (BTreeMap<String, Value>, i64);
-
-/// A system with three records a page, whose stamps are its own.
-#[derive(Default)]
-struct Shelf {
-    rows: Mutex<BTreeMap<u64, Row>>,
-    /// Tokens that lists were asked for, and how many writes there were.
-    asked: Mutex<Vec<Option<String>>>,
-    writes: Mutex<u32>,
-}
-
-impl Shelf {
-    fn put(&self, id: u64, city: &str, stamp: i64) {
-        let mut rows = self.rows.lock().unwrap();
-        let row = rows.entry(id).or_default();
-        row.0.insert("city".into(), Value::from(city));
-        row.1 = stamp;
-    }
-
-    fn city(&self, id: u64) -> Option<String> {
-        self.rows.lock().unwrap().get(&id)?.0.get("city")?.to_plain()
-    }
-
-    fn native(id: u64, row: &Row) -> NativeRecord {
-        NativeRecord {
-            id: RecordId(id.to_string()),
-            stamp: Some(Stamp(row.1)),
-            created: None,
-            version: None,
-            fields: row.0.clone(),
-        }
-    }
-}
-
-#[async_trait]
-impl Reader for Shelf {
-    fn capabilities(&self, _: &str) -> Capabilities {
-        Capabilities {
-            incremental: true,
-            cursor_granularity: Duration::from_micros(1),
-            cursor_overlap: Duration::ZERO,
-            external_key: ExternalKey::Searchable,
-            settle_after: Duration::ZERO,
-            search_lag_max: Duration::ZERO,
-            find_batch_max: 50,
-            ..Capabilities::default()
-        }
-    }
-
-    async fn describe(&self, _: &str) -> Result<EntityInfo> {
-        Ok(EntityInfo::default())
-    }
-
-    async fn fetch(&self, _: &str, ids: &[RecordId]) -> Result<Vec<NativeRecord>> {
-        let rows = self.rows.lock().unwrap();
-        let wanted: BTreeSet<u64> = ids.iter().filter_map(|id| id.0.parse().ok()).collect();
-        Ok(wanted
-            .into_iter()
-            .filter_map(|id| Some(Shelf::native(id, rows.get(&id)?)))
-            .collect())
-    }
-
-    async fn find(&self, _: &str, lookups: &[Lookup]) -> Result<Vec<Vec<NativeRecord>>> {
-        let rows = self.rows.lock().unwrap();
-        let find = |lookup: &Lookup| match lookup {
-            Lookup::Field { field, value } => rows
-                .iter()
-                .filter(|(_, row)| row.0.get(field) == Some(value))
-                .map(|(id, row)| Shelf::native(*id, row))
-                .collect(),
-            Lookup::AboveId(_) => Vec::new(),
-        };
-        Ok(lookups.iter().map(find).collect())
-    }
-
-    async fn ping(&self) -> Result<()> {
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Source for Shelf {
-    async fn list(&self, request: &ListRequest) -> Result<Page> {
-        let after = request.after.as_ref().map(|token| token.0.clone());
-        self.asked.lock().unwrap().push(after.clone());
-        let above: u64 = after.map_or(0, |token| token.parse().unwrap());
-        let since = request.since.map_or(i64::MIN, |since| since.0);
-        let rows = self.rows.lock().unwrap();
-        let records: Vec<NativeRecord> = rows
-            .range(above + 1..)
-            .filter(|(_, row)| row.1 >= since)
-            .take(3)
-            .map(|(id, row)| Shelf::native(*id, row))
-            .collect();
-        let next = records.last().filter(|_| records.len() == 3);
-        Ok(Page {
-            next: next.map(|record| PageToken(record.id.0.clone())),
-            server_time: Some(Timestamp(1_000)),
-            records,
-        })
-    }
-}
-
-#[async_trait]
-impl Target for Shelf {
-    async fn write(&self, writes: &[Write]) -> Vec<Result<Written>> {
-        let mut rows = self.rows.lock().unwrap();
-        let mut written = Vec::new();
-        for write in writes {
-            *self.writes.lock().unwrap() += 1;
-            written.push(match &write.action {
-                WriteAction::Create { fields } => {
-                    let id = rows.keys().last().copied().unwrap_or(0) + 1;
-                    rows.insert(id, (fields.clone(), 500));
-                    Ok(Written {
-                        id: RecordId(id.to_string()),
-                    })
-                }
-                WriteAction::Update { current, fields } => {
-                    let id = current.id.0.parse().unwrap();
-                    let row = rows.entry(id).or_default();
-                    row.0.extend(fields.clone());
-                    Ok(Written {
-                        id: current.id.clone(),
-                    })
-                }
-                WriteAction::Delete { .. } => Err(Error::config("nothing is deleted here")),
-            });
-        }
-        written
-    }
-}
-
-/// Counts up: names differ, and that is all that is asked of it.
-#[derive(Default)]
-struct Dice(Mutex<u64>);
-
-impl Random for Dice {
-    fn fill(&self, buffer: &mut [u8]) {
-        let mut state = self.0.lock().unwrap();
-        for byte in buffer {
-            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            *byte = (*state >> 56) as u8;
-        }
-    }
-}
 
 struct Tenant {
     clock: Arc<TestClock>,
@@ -177,15 +25,6 @@ struct Tenant {
     a: Arc<Shelf>,
     b: Arc<Shelf>,
     engine: Arc<Engine>,
-}
-
-fn side(name: &str, shelf: &Shelf) -> SideSpec {
-    let mapping = SideMapping {
-        entity: "things".into(),
-        xref: Some("xref".into()),
-        fields: BTreeMap::from([("city".into(), FieldMapping::text("city"))]),
-    };
-    SideSpec::new(name.into(), mapping, shelf.capabilities("things"))
 }
 
 /// Eight records in the first system, all of them brought to the second, one way.
@@ -199,47 +38,14 @@ async fn tenant() -> Tenant {
     for id in 1..=8 {
         a.put(id, &format!("City {id}"), 100);
     }
-    let random: Arc<dyn Random> = Arc::new(Dice::default());
-    let keys: Arc<dyn KeyProvider> = Arc::new(Keyset::generate(&*random).unwrap());
-    let identity = || Identity {
-        environment: "test".into(),
-        tenant: "test".into(),
-    };
-    let id = SyncId::from("thing");
-    let sync = SyncSpec {
-        id: id.clone(),
-        model: EntityModel {
-            name: "thing".into(),
-            fields: BTreeMap::from([("city".into(), FieldSpec::default())]),
-            match_rules: Vec::new(),
-            identity: Vec::new(),
-        },
-        sides: [side("a", &a), side("b", &b)],
-        direction: Direction::AToB,
-        owner: Side::A,
-        first_merge_accepted: true,
-        scope: Default::default(),
-    };
-    let system = |shelf: &Arc<Shelf>| System {
-        source: shelf.clone(),
-        target: shelf.clone(),
-    };
-    let engine = Arc::new(Engine {
-        syncs: BTreeMap::from([(id, Arc::new(sync))]),
-        systems: BTreeMap::from([("a".into(), system(&a)), ("b".into(), system(&b))]),
-        store: store.clone(),
-        bus: Arc::new(MemoryBus::new(clock.clone())),
-        clock: clock.clone(),
-        random: random.clone(),
-        sealer: Sealer::new(keys.clone(), random.clone(), identity()).unwrap(),
-        rows: RowSeal::new(keys.clone(), random, identity()),
-        hasher: Hasher::new(&keys.index().unwrap()),
-        timings: Timings::default(),
-        counters: Default::default(),
-        mistakes: Mistakes::none(),
-        events: Default::default(),
-        used: Default::default(),
-    });
+    let engine = engine(
+        &clock,
+        &store,
+        [&a, &b],
+        &[("city", None)],
+        Direction::AToB,
+        Mistakes::none(),
+    );
     let tenant = Tenant {
         clock,
         store,

@@ -145,8 +145,6 @@ mistakes! {
     SimilarForgotten,
     /// A record is set aside as one without counterpart although it was linked meanwhile.
     ParkedThoughLinked,
-    /// What a record was set aside with is thrown away when it is linked or written from the other side.
-    OvertakenForgotten,
 }
 
 /// The mistake that is planted, if any.

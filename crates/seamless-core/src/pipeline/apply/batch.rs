@@ -74,7 +74,12 @@ impl Applier {
         load_state(engine, items).await?;
         load_sources(engine, items).await?;
         let started = engine.clock.monotonic();
-        let done = |items: &[Item]| items.iter().filter(|item| matches!(item.end, Some(End::Done(_)))).count();
+        let done = |items: &[Item]| {
+            items
+                .iter()
+                .filter(|item| matches!(item.end, Some(End::Done(_))))
+                .count()
+        };
         loop {
             let before = done(items);
             self.claim(items, Item::match_claims).await?;
@@ -268,9 +273,17 @@ impl Applier {
         }
         engine.counters.deferred.add(deferred as u64);
         if !ops.is_empty() {
-            match engine.store.commit(ops).await {
-                // Somebody else took over one of them: what is left runs out by itself.
-                Err(error) if error.kind == ErrorKind::Conflict => {}
+            let released = engine.store.commit(ops.clone()).await;
+            match released {
+                // Somebody else took over one of them. The others are still ours, and somebody may be waiting for them.
+                Err(error) if error.kind == ErrorKind::Conflict => {
+                    for op in ops {
+                        match engine.store.commit(vec![op]).await {
+                            Err(error) if error.kind == ErrorKind::Conflict => {}
+                            done => drop(done?),
+                        }
+                    }
+                }
                 done => drop(done?),
             }
         }

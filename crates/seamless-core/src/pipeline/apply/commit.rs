@@ -115,7 +115,9 @@ impl Context {
             keys.extend(outcome.parents().map(|parent| parent.row(Table::Link)));
             keys.extend(outcome.own_write.iter().map(|write| write.row.clone()));
             keys.extend(outcome.unlinked.then(|| outcome.key.row(Table::Link)));
-            let Some((target, _, _)) = &outcome.pair else { continue };
+            let Some((target, _, _)) = &outcome.pair else {
+                continue;
+            };
             let target = RecordKey::new(&outcome.sync.id, outcome.key.side.other(), target);
             keys.extend(outcome.overtakes().then(|| target.row(Table::Parked)));
             if outcome.linked {
@@ -319,7 +321,7 @@ impl Outcome {
                     key: parked,
                     expect: expect_of(row),
                 });
-                if row.is_some() && !engine.mistakes.has(Mistake::OvertakenForgotten) {
+                if row.is_some() {
                     // Its message is settled and will not come again: what it said is still to be brought.
                     ops.push(engine.hint(&target_key)?);
                 }

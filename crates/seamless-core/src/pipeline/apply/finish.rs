@@ -61,10 +61,12 @@ pub(super) async fn finish(engine: &Engine, items: &mut [Item]) -> Result<()> {
         indexes.push(index);
     }
     for (index, receipt) in indexes.into_iter().zip(commit_all(engine, outcomes).await?) {
-        // Released by the commit, or lost: either way not held any more.
-        items[index].held = Default::default();
         items[index].end = Some(match receipt {
-            Some(receipt) => End::Done(receipt),
+            Some(receipt) => {
+                // Released by the commit.
+                items[index].held = Default::default();
+                End::Done(receipt)
+            }
             None => End::Defer(engine.timings.defer_min),
         });
     }

@@ -261,7 +261,11 @@ fn is_news_there(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, target: &
     let there = input.side.other().index();
     let is_new = match input.base.and_then(|base| base.get(name)) {
         Some(halves) => halves[there].is_dirty(value),
-        None => input.source.fields.get(name).is_none_or(|ours| !spec.compare.same(ours, value)),
+        None => input
+            .source
+            .fields
+            .get(name)
+            .is_none_or(|ours| !spec.compare.same(ours, value)),
     };
     is_new && !input.mistakes.has(Mistake::TargetHintLost)
 }
