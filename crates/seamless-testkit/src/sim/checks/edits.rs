@@ -131,8 +131,12 @@ fn under_intent(world: &World, key: &RecordKey, name: &str, edit: &Change) -> bo
             });
         let during = intent.from <= edit.at && intent.to.is_none_or(|to| edit.at <= to);
         of_pair && during && intent.fields.iter().any(|field| field == name)
-    }) || world.intents.iter().any(|intent| {
-        // Seen from the second system's record: its own intents into the first, and creates.
+    }) || during_create(world, key, edit)
+}
+
+/// Seen from the second system's record: one that it sent was being made in the first.
+pub(super) fn during_create(world: &World, key: &RecordKey, edit: &Change) -> bool {
+    world.intents.iter().any(|intent| {
         intent.source.sync == key.sync
             && intent.source.side == Side::B
             && intent.target.is_none()

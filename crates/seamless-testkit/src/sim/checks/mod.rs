@@ -13,7 +13,7 @@ use seamless_core::pipeline::{
 };
 use seamless_core::{NativeRecord, RecordId, RowKey, Side, SyncId, Table, Value};
 
-use self::edits::{lost_edit, story};
+use self::edits::{during_create, lost_edit, story};
 use crate::sim::hosts::all_rows;
 use crate::sim::model::label_of;
 use crate::sim::plan::Plan;
@@ -338,7 +338,10 @@ fn pairs_agree(
             if let Some(problem) = one_way_broken(spec, field, name, b) {
                 return Some(Violation::new("R12", what(&problem)));
             }
-            if typed_over(world, plan, spec, name, a, b, met_again) || defaulted(spec, name, a, b) {
+            if typed_over(world, plan, spec, name, a, b, met_again)
+                || defaulted(spec, name, a, b)
+                || born_with(world, spec, key, name, a, b)
+            {
                 continue;
             }
             if let Some(reference) = &field.reference {
@@ -416,6 +419,15 @@ fn typed_over(
     let taken_back =
         newest_first(b, name).any(|change| change.at <= typed.at && change.value == value(b, name));
     !changed || taken_back
+}
+
+/// Typed where it only follows, while the record was being made: to the engine it is what the system itself gave to it.
+fn born_with(world: &World, spec: &SyncSpec, key: &RecordKey, name: &str, a: &Record, b: &Record) -> bool {
+    let typed = a.history.iter().rfind(|change| change.field == name);
+    spec.direction == Direction::BToA
+        && a.by_engine
+        && value(b, name).is_empty()
+        && typed.is_some_and(|change| change.person && during_create(world, key, change))
 }
 
 /// The first system holds what it was given because the second had nothing, and the second still has nothing.
