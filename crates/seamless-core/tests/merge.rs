@@ -1,6 +1,6 @@
 //! The merge, case by case: what each side held, what it holds now, and what follows (R3, R4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use seamless_core::mapping::{FieldKind, FieldMapping, Observed, SideMapping};
@@ -401,6 +401,7 @@ fn input<'a>(
 ) -> MergeInput<'a> {
     static NONE: BTreeMap<String, String> = BTreeMap::new();
     static NOWHERE: [BTreeMap<String, SystemId>; 2] = [BTreeMap::new(), BTreeMap::new()];
+    static EXPLAINED: [BTreeSet<String>; 2] = [BTreeSet::new(), BTreeSet::new()];
     static UNANSWERED: BTreeMap<String, Answer> = BTreeMap::new();
     MergeInput {
         sync,
@@ -410,6 +411,7 @@ fn input<'a>(
         base: None,
         references,
         seen: [None, None],
+        unexplained: &EXPLAINED,
         held: &NONE,
         answers: &UNANSWERED,
         origins: &NOWHERE,
@@ -477,6 +479,39 @@ fn sync(owner: Side, direction: Direction) -> SyncSpec {
 }
 
 #[test]
+fn what_came_back_otherwise_than_it_was_sent_is_no_rival_of_an_edit() {
+    let base = Base::from([("field".to_owned(), pair((is("sent"), is("sent"))))]);
+    for owner in Side::BOTH {
+        let sync = sync(owner, Direction::TwoWay);
+        // Side A made "SENT" of it; somebody edits side B. Whichever side's message comes first, the edit goes over.
+        let unexplained = [BTreeSet::from(["field".to_owned()]), BTreeSet::new()];
+        let references = BTreeMap::new();
+        let (came_back, edited) = (observed("SENT"), observed("edit"));
+        let from_the_edit = merge(&MergeInput {
+            target: Some(&came_back),
+            base: Some(&base),
+            unexplained: &unexplained,
+            ..input(&sync, &edited, &references)
+        });
+        let write = &from_the_edit.writes["field"];
+        assert_eq!(
+            (write.native.to_plain().as_deref(), write.why),
+            (Some("edit"), Why::SourceChanged)
+        );
+        let from_the_rewrite = merge(&MergeInput {
+            side: Side::A,
+            target: Some(&edited),
+            base: Some(&base),
+            unexplained: &unexplained,
+            ..input(&sync, &came_back, &references)
+        });
+        assert!(from_the_rewrite.writes.is_empty() && from_the_rewrite.hint_target);
+        assert!(from_the_rewrite.base["field"] == pair((is("SENT"), CLEARED)));
+        assert!(from_the_edit.conflicts.is_empty() && from_the_rewrite.conflicts.is_empty());
+    }
+}
+
+#[test]
 fn an_owner_list_asks_where_a_value_came_from() {
     // Side A is the system that others share. The list names the others before it.
     for (list, given_by, winner) in [
@@ -504,6 +539,7 @@ fn an_owner_list_asks_where_a_value_came_from() {
                 base: Some(&base),
                 references: &BTreeMap::new(),
                 seen: [None, None],
+                unexplained: &Default::default(),
                 held: &BTreeMap::new(),
                 answers: &BTreeMap::new(),
                 origins: &origins,

@@ -174,6 +174,7 @@ impl Case {
             base: base.as_ref(),
             references: &references,
             seen: [None, None],
+            unexplained: &Default::default(),
             held: &BTreeMap::new(),
             answers: &BTreeMap::new(),
             origins: &Default::default(),

@@ -145,6 +145,8 @@ mistakes! {
     SimilarForgotten,
     /// A record is set aside as one without counterpart although it was linked meanwhile.
     ParkedThoughLinked,
+    /// What a system made of our own write is a rival of somebody's edit on the other side.
+    EchoIsRival,
 }
 
 /// The mistake that is planted, if any.

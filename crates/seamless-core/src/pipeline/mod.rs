@@ -26,6 +26,7 @@ mod reconcile;
 mod rehearsal;
 mod resolver;
 mod retry;
+mod rewrite;
 mod spec;
 mod state;
 mod write_back;

@@ -6,13 +6,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use seamless_core::pipeline::{PlanItem, PlanStep};
 use seamless_core::{
-    Capabilities, Effect, EntityInfo, Error, ExternalKey, Fields, ListRequest, Lookup, NativeRecord, Page,
-    PageToken, Reader, RecordId, Result, Source, Target, Timestamp, Write, WriteAction, Written,
+    Capabilities, Effect, EntityInfo, Error, ErrorKind, ExternalKey, Fields, ListRequest, Lookup,
+    NativeRecord, Page, PageToken, Reader, RecordId, Result, Source, Target, Timestamp, Value, Write,
+    WriteAction, Written,
 };
 
 use super::checks::Violation;
 use super::executor::Sim;
 use super::plan::Plan;
+use super::rng::Rng;
 use super::world::{Landing, Record, World, floor};
 
 /// A connector to one of the systems.
@@ -47,9 +49,13 @@ impl Connector {
         let same = |item: &PlanItem| {
             let writes = item.fields.values().filter(|write| !is_id(&write.path));
             // What the other side refused is left out of what is written after all.
-            let refused = self.system == 1 && self.plan.refusals > 0 && !plain.contains_key("note");
+            let refused = match self.system {
+                0 => self.plan.closed_at.map(|_| "kind"),
+                _ => (self.plan.refusals > 0).then_some("note"),
+            };
+            let refused = refused.filter(|field| !plain.contains_key(*field));
             let native: Fields = writes
-                .filter(|write| !(refused && write.path == "note"))
+                .filter(|write| refused != Some(write.path.as_str()))
                 .map(|write| (write.path.clone(), write.native.clone()))
                 .collect();
             let here = item.record.side.other().index() == self.system;
@@ -79,7 +85,12 @@ impl Connector {
     fn read_fault(&self) -> Result<()> {
         let mut state = self.sim.state();
         if !state.calm && state.rng.per_mille(self.plan.read_faults) {
-            return Err(Error::unavailable("simulated read fault").effect(Effect::NotApplied));
+            let fault = if state.rng.per_mille(300) {
+                throttled(&mut state.rng)
+            } else {
+                Error::unavailable("simulated read fault")
+            };
+            return Err(fault.effect(Effect::NotApplied));
         }
         Ok(())
     }
@@ -252,10 +263,10 @@ impl Connector {
             let faulty = !state.calm && state.rng.per_mille(self.plan.write_faults);
             if faulty { Some(state.rng.below(4)) } else { None }
         };
-        if self.refuses(&write.action) {
+        if let Some(field) = self.refused(&write.action) {
             self.sim
-                .note(|| format!("write {} {} refused: note", self.system, write.entity));
-            let refused = Error::invalid("simulated rule").field("note");
+                .note(|| format!("write {} {} refused: {field}", self.system, write.entity));
+            let refused = Error::invalid("simulated rule").field(field);
             return Err(refused.effect(Effect::NotApplied));
         }
         let landing = Landing {
@@ -273,7 +284,7 @@ impl Connector {
         });
         let lost = Err(Error::unavailable("simulated lost answer"));
         match fault {
-            Some(0) => return Err(Error::unavailable("simulated refusal").effect(Effect::NotApplied)),
+            Some(0) => return Err(throttled(&mut self.sim.state().rng).effect(Effect::NotApplied)),
             Some(1) => return lost,
             Some(2) => {
                 let delay = {
@@ -299,18 +310,33 @@ impl Connector {
 }
 
 impl Connector {
-    /// The second system has a rule of its own for notes now and then.
-    fn refuses(&self, action: &WriteAction) -> bool {
+    /// A field that will not do: the second system has a rule of its own for notes now and then, the first may have closed an option.
+    fn refused(&self, action: &WriteAction) -> Option<&'static str> {
         let fields = match action {
             WriteAction::Create { fields } | WriteAction::Update { fields, .. } => fields,
-            WriteAction::Delete { .. } => return false,
+            WriteAction::Delete { .. } => return None,
         };
+        let closed = self.world().option_closed;
         let mut state = self.sim.state();
-        self.system == 1
-            && fields.contains_key("note")
-            && !state.calm
-            && state.rng.per_mille(self.plan.refusals)
+        if state.calm {
+            return None;
+        }
+        if self.system == 0 {
+            let is_closed = |value: &Value| closed && *value == Value::Int(CLOSED_KIND);
+            return fields.get("kind").is_some_and(is_closed).then_some("kind");
+        }
+        let refuses = fields.contains_key("note") && state.rng.per_mille(self.plan.refusals);
+        refuses.then_some("note")
     }
+}
+
+/// The account's kind that the first system closes in some runs.
+const CLOSED_KIND: i64 = 2;
+
+/// Too many calls: come again later.
+fn throttled(rng: &mut Rng) -> Error {
+    let after = Duration::from_millis(rng.below(60));
+    Error::new(ErrorKind::RateLimited, "simulated limit").retry_later(Some(after))
 }
 
 fn describe(action: &WriteAction) -> String {

@@ -158,6 +158,10 @@ impl Run {
                         }
                     }
                 }
+                if self.plan.closed_at == Some(events) {
+                    self.sim.note(|| "an option is closed".to_owned());
+                    self.world().option_closed = true;
+                }
                 if let Some(disaster) = self.plan.disaster {
                     if disaster.backup == Some(events) {
                         backup = self.store.snapshot();

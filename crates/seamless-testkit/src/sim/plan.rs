@@ -69,6 +69,10 @@ pub struct Plan {
     pub unlinks: u64,
     /// Share of the second system's writes of a note that are refused because of it while the storm lasts, per mille.
     pub refusals: u64,
+    /// The second system writes what is put into a note its own way, and nobody has declared it.
+    pub rewrites: bool,
+    /// Options that the first system refuses from this event on, until the storm is over.
+    pub closed_at: Option<u64>,
     /// The mappings call their options otherwise from this event on.
     pub remapped_at: Option<u64>,
     /// Tickets are synchronised, too, and which way.
@@ -131,6 +135,8 @@ impl Plan {
             page: rng.between(3, 8) as usize,
             poll_every: millis(*rng.pick(&[50, 120, 250]).unwrap_or(&40)),
             idle: Duration::ZERO,
+            rewrites: false,
+            closed_at: None,
             plans: *rng.pick(&[0, 0, 1, 3]).unwrap_or(&0),
             unlinks: *rng.pick(&[0, 0, 60]).unwrap_or(&0),
             refusals: *rng.pick(&[0, 0, 300]).unwrap_or(&0),
@@ -153,6 +159,9 @@ impl Plan {
             plan.disaster = Some(Disaster { backup, at });
         }
         plan.idle = millis(*Rng::new(seed ^ 0x1d1e).pick(&[10, 30, 60]).unwrap_or(&30));
+        let mut rng = Rng::new(seed ^ 0x4e07e);
+        plan.rewrites = rng.per_mille(150);
+        plan.closed_at = rng.per_mille(150).then(|| rng.between(20, events - 20));
         // Where references are cleared as well, a copy may be all that still names the other record.
         let mut rng = Rng::new(seed ^ 0xc0b1);
         if !plan.clear_xrefs && plan.unlinks == 0 && rng.per_mille(250) {

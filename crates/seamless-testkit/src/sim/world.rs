@@ -15,6 +15,7 @@ use super::model::required_there;
 use super::plan::Plan;
 
 /// Both systems.
+#[derive(Clone)]
 pub(super) struct World {
     pub(super) systems: [System; 2],
     pub(super) violation: Option<Violation>,
@@ -31,9 +32,12 @@ pub(super) struct World {
     pub(super) answers: Vec<Answered>,
     /// Pairs that a person took apart once, by sync and both ids: when they meet again, first-merge rules decide on every field.
     pub(super) apart: BTreeSet<(SyncId, RecordId, RecordId)>,
+    /// The first system has closed an option.
+    pub(super) option_closed: bool,
 }
 
 /// A copy that a person made of an account, and whom its cross-reference named.
+#[derive(Clone)]
 pub(super) struct Copied {
     pub(super) side: usize,
     pub(super) id: u64,
@@ -52,6 +56,7 @@ pub(super) struct OpenIntent {
 }
 
 /// One system: the first is Autotask-like (rising numbers, order by id, no compare-and-set), the second a CRM.
+#[derive(Clone)]
 pub(super) struct System {
     pub(super) tables: BTreeMap<String, BTreeMap<u64, Record>>,
     /// What people deleted.
@@ -131,6 +136,7 @@ impl World {
             copies: Vec::new(),
             answers: Vec::new(),
             apart: BTreeSet::new(),
+            option_closed: false,
         }
     }
 
@@ -160,6 +166,9 @@ impl World {
         engine: bool,
     ) -> u64 {
         let own_number = numbers(entity, system);
+        for (field, value) in &mut fields {
+            *value = as_kept(system, field, value, plan);
+        }
         let lag = if plan.search_lag.is_zero() {
             Duration::ZERO
         } else {
@@ -252,7 +261,8 @@ impl World {
             floor(late.stamp, plan)
         };
         record.touch(&late.entity, system, now);
-        record.set(&late.field, late.value, now, stamp, true, plan);
+        let value = as_kept(system, &late.field, &late.value, plan);
+        record.set(&late.field, value, now, stamp, true, plan);
     }
 
     /// Everything that was to land by now lands.
@@ -300,12 +310,7 @@ impl World {
         self.systems[system].writes += 1;
         match &landing.action {
             WriteAction::Create { fields } => {
-                let mut fields = fields.clone();
-                if system == 0
-                    && let Some(phone) = fields.get_mut("phone")
-                {
-                    *phone = only_digits(phone);
-                }
+                let fields = fields.clone();
                 if system == 0 && landing.entity == "opportunity" {
                     let later = fields.get("starts").zip(fields.get("closes"));
                     let later = later.is_some_and(|(starts, closes)| starts.to_plain() > closes.to_plain());
@@ -363,9 +368,7 @@ impl World {
                 }
                 record.touch(&landing.entity, system, now);
                 for (field, value) in fields {
-                    // The first system writes telephone numbers its own way.
-                    let digits = system == 0 && field == "phone";
-                    let value = if digits { only_digits(value) } else { value.clone() };
+                    let value = as_kept(system, field, value, plan);
                     record.set(field, value, now, stamp, false, plan);
                 }
                 self.open_window += overwritten;
@@ -387,6 +390,27 @@ impl World {
 
     pub(super) fn records(&self, system: usize, entity: &str) -> impl Iterator<Item = (&u64, &Record)> {
         self.systems[system].tables.get(entity).into_iter().flatten()
+    }
+
+    /// The same, as if notes had been written the second system's way from the beginning.
+    pub(super) fn with_notes_in_capitals(&self) -> World {
+        let mut world = self.clone();
+        let tables = world
+            .systems
+            .iter_mut()
+            .flat_map(|system| [&mut system.tables, &mut system.gone]);
+        for record in tables
+            .flat_map(BTreeMap::values_mut)
+            .flat_map(BTreeMap::values_mut)
+        {
+            if let Some(note) = record.fields.get_mut("note") {
+                *note = in_capitals(note);
+            }
+            for change in record.history.iter_mut().filter(|change| change.field == "note") {
+                change.value = in_capitals(&change.value);
+            }
+        }
+        world
     }
 
     /// Those that are gone among them.
@@ -472,6 +496,22 @@ fn numbers(entity: &str, system: usize) -> bool {
 
 fn moment(at: Duration) -> Value {
     Value::Time(Timestamp(EPOCH + at.as_micros() as i64))
+}
+
+/// What a system makes of a value that it is given. The first has its own way to write telephone numbers, which is declared; the second, in some
+/// runs, one for notes, which is not.
+fn as_kept(system: usize, field: &str, value: &Value, plan: &Plan) -> Value {
+    match (system, field) {
+        (0, "phone") => only_digits(value),
+        (1, "note") if plan.rewrites => in_capitals(value),
+        _ => value.clone(),
+    }
+}
+
+fn in_capitals(value: &Value) -> Value {
+    value
+        .as_text()
+        .map_or_else(|| value.clone(), |text| Value::text(text.to_uppercase()))
 }
 
 fn only_digits(value: &Value) -> Value {

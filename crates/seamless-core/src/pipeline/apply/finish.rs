@@ -12,8 +12,9 @@ use crate::pipeline::events::OwnWrite;
 use crate::pipeline::ledger::{Entry, Reason};
 use crate::pipeline::merge::{Base, FieldWrite, Half, Why};
 use crate::pipeline::mistakes::Mistake;
+use crate::pipeline::rewrite;
 use crate::pipeline::spec::SyncSpec;
-use crate::pipeline::state::{Pair, Parked, RecordKey, Rewrite};
+use crate::pipeline::state::{Pair, Parked, RecordKey};
 use crate::pipeline::{CommitReceipt, Engine};
 use crate::record::{RecordId, Stamp};
 use crate::value::Timestamp;
@@ -279,7 +280,13 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
             )
         });
         let is_untouched = readback.stamp.is_some() && readback.stamp == target_stamp;
-        if compare.same(&write.before, back) && (is_untouched || !has_few_values) {
+        let held_it_before = compare.same(&write.before, back) && (is_untouched || !has_few_values);
+        if held_it_before && rewrite::same_but_for_form(&write.predicted, back) {
+            // It arrived, and that is how this system writes it: nobody has edited anything in between.
+            halves[t] = Half::Known(back.clone());
+            continue;
+        }
+        if held_it_before {
             // Confirmed, and nothing has changed. Taking it for somebody's edit would carry the old value back over the new one.
             match settled.get(name) {
                 Some(halves) => pair.base.insert(name.clone(), halves.clone()),
@@ -290,17 +297,11 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
             entries.push(Entry::new(now, &key, Reason::FieldBlocked, note).other(&target));
             continue;
         }
-        let hash = engine.hash(&BTreeMap::from([
-            ("sent".to_owned(), write.predicted.clone()),
-            ("back".to_owned(), back.clone()),
-        ]));
-        let slot = format!("{}/{name}", key.side.other().letter());
-        let times = pair
-            .rewrites
-            .get(&slot)
-            .filter(|rewrite| rewrite.hash == hash)
-            .map_or(1, |rewrite| rewrite.times + 1);
-        pair.rewrites.insert(slot, Rewrite { hash, times });
+        let there = key.side.other();
+        let times = rewrite::note(engine, &mut pair, there, name, &write.predicted, back);
+        let Some(halves) = pair.base.get_mut(name) else {
+            continue;
+        };
         if times >= 2 {
             // The same value has come back the same twice: that is how this system writes it.
             halves[t] = Half::Known(back.clone());

@@ -13,6 +13,7 @@ use crate::pipeline::ledger::Reason;
 use crate::pipeline::merge::{MergeInput, Resolved, Why, merge};
 use crate::pipeline::mistakes::Mistake;
 use crate::pipeline::origin::{self, Origins};
+use crate::pipeline::rewrite;
 use crate::pipeline::spec::{FIRST_MERGE_OVERWRITES_MAX, SyncSpec};
 use crate::pipeline::state::{Link, Parked, RecordKey, Rows};
 use crate::record::{RecordId, SyncId};
@@ -188,14 +189,16 @@ fn merge_item(engine: &Engine, item: &mut Item, parents: &Parents, origins: &Ori
                 .collect()
         });
     }
+    let target = item.target.as_ref().map(|seen| &seen.observed);
     let mut plan = merge(&MergeInput {
         sync: &item.sync,
         side: item.side(),
         source: &source,
-        target: item.target.as_ref().map(|seen| &seen.observed),
+        target,
         base: base.as_ref(),
         references: &resolved,
         seen: item.pair.seen,
+        unexplained: &rewrite::unexplained(engine, &item.pair, item.side(), &source, target),
         held: &item.pair.blocked,
         answers: &item.pair.answers,
         origins,

@@ -4,7 +4,7 @@ use super::{Conflict, FieldWrite, Half, Merge, MergeInput, Resolved, Why};
 use crate::mapping::{Observed, Projection};
 use crate::pipeline::conflict::{ASKED, winner};
 use crate::pipeline::mistakes::Mistake;
-use crate::pipeline::spec::{FieldSpec, Outside};
+use crate::pipeline::spec::{FieldSpec, Outside, Policy};
 use crate::record::RecordId;
 use crate::value::Value;
 
@@ -90,6 +90,12 @@ pub(super) fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, 
         Why::SourceChanged
     } else if first_merge && target.is_empty() {
         Why::FilledEmpty
+    } else if two_way && is_unexplained(input, name, spec, t) && !is_unexplained(input, name, spec, s) {
+        // An edit here, and there perhaps nothing but an echo of our own write.
+        Why::SourceChanged
+    } else if two_way && is_unexplained(input, name, spec, s) && !is_unexplained(input, name, spec, t) {
+        lose(plan, name, s, source, t, two_way, target);
+        return;
     } else {
         let Some(winner) = winner(input, name, spec, two_way, source, target, plan) else {
             plan.asked.insert(name.to_owned());
@@ -129,6 +135,13 @@ pub(super) fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, 
         Half::Known(projected.predicted.clone()),
     );
     write_field(input, name, projected, target.clone(), why, plan);
+}
+
+/// Where a person decides, the person is asked: it may be somebody's edit.
+fn is_unexplained(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, side: usize) -> bool {
+    input.unexplained[side].contains(name)
+        && spec.policy != Policy::Ask
+        && !input.mistakes.has(Mistake::EchoIsRival)
 }
 
 /// A reference that holds no id, in a record that names the one it means by something else.

@@ -72,6 +72,9 @@ pub struct MergeInput<'a> {
     pub references: &'a BTreeMap<String, Resolved>,
     /// Newest version of each side's record that a commit has read.
     pub seen: [Option<Stamp>; 2],
+    /// By side: fields that hold what came back when we wrote them, although we wrote something else. The system rewrote it, or somebody edited it in
+    /// that moment (R7).
+    pub unexplained: &'a [BTreeSet<String>; 2],
     /// Fields that have waited alone so far, with the reason.
     pub held: &'a BTreeMap<String, String>,
     /// What a person has said about conflicts.
