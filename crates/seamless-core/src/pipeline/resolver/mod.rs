@@ -14,6 +14,7 @@ use super::engine::Engine;
 use super::ledger::{Entry, EntryField, Reason};
 use super::merge::{Half, Why};
 use super::mistakes::Mistake;
+use super::rewrite;
 use super::spec::SyncSpec;
 use super::state::{
     ClaimHolder, Intent, Pair, Parked, RecordKey, Rows, Suspect, expect_of, pair_row_of, suspect_row,
@@ -184,9 +185,9 @@ impl Case<'_> {
         let mut planned = self.intent.planned.clone();
         let landed = |name: &String, write: &super::merge::FieldWrite| {
             let compare = self.sync.model.compare_of(name);
-            now.fields
-                .get(name)
-                .is_some_and(|now| compare.same(&write.predicted, now))
+            now.fields.get(name).is_some_and(|now| {
+                compare.same(&write.predicted, now) || rewrite::same_but_for_form(&write.predicted, now)
+            })
         };
         let all = self.intent.writes.iter().any(|(name, write)| landed(name, write));
         let mut applied = 0;
