@@ -169,6 +169,46 @@ mod tests {
     use crate::record::SyncId;
     use crate::value::{Date, Timestamp};
 
+    #[test]
+    fn every_lane_is_listed_once() {
+        let hasher = hasher(4);
+        let lanes: BTreeSet<String> = hasher.lanes().collect();
+        assert_eq!((lanes.len(), hasher.lanes().count()), (256, 256));
+        let mut used = BTreeSet::new();
+        for number in 0..2_000 {
+            let id = RecordId(number.to_string());
+            used.insert(hasher.lane(MessageKey {
+                sync: &SyncId::from("account"),
+                side: Side::A,
+                id: &id,
+            }));
+        }
+        assert!(
+            used.is_subset(&lanes),
+            "a receiver that takes all lanes misses nobody"
+        );
+        assert!(used.len() > 200, "and they are spread: {}", used.len());
+    }
+
+    #[test]
+    fn an_event_has_one_name_and_no_other_has_it() {
+        let event = |key: u8, system: &str, entity: &str, id: &str, name: &str, version: u64| {
+            hasher(key).event(&system.into(), &entity.into(), &id.into(), name, version)
+        };
+        let told = event(4, "crm", "account", "17", "created", 3);
+        assert_eq!(told, event(4, "crm", "account", "17", "created", 3));
+        let others = [
+            event(5, "crm", "account", "17", "created", 3),
+            event(4, "psa", "account", "17", "created", 3),
+            event(4, "crm", "contact", "17", "created", 3),
+            event(4, "crm", "account", "18", "created", 3),
+            event(4, "crm", "account", "17", "updated", 3),
+            event(4, "crm", "account", "17", "created", 4),
+        ];
+        assert_eq!(others.iter().collect::<BTreeSet<_>>().len(), others.len());
+        assert!(!others.contains(&told) && told.len() == 32);
+    }
+
     fn hasher(key: u8) -> Hasher {
         Hasher::new(&Key::new(KeyId([0; 16]), [key; 32]))
     }

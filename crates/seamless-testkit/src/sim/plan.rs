@@ -73,8 +73,8 @@ pub struct Plan {
     pub second_unordered: bool,
     /// The second system refuses a second record with the same cross-reference.
     pub second_unique: bool,
-    /// The second system writes what is put into a note its own way, and nobody has declared it.
-    pub rewrites: bool,
+    /// The system that writes what is put into a note its own way, without anybody having declared it.
+    pub rewrites: Option<usize>,
     /// Options that the first system refuses from this event on, until the storm is over.
     pub closed_at: Option<u64>,
     /// The mappings call their options otherwise from this event on.
@@ -141,7 +141,7 @@ impl Plan {
             idle: Duration::ZERO,
             second_unordered: false,
             second_unique: false,
-            rewrites: false,
+            rewrites: None,
             closed_at: None,
             plans: *rng.pick(&[0, 0, 1, 3]).unwrap_or(&0),
             unlinks: *rng.pick(&[0, 0, 60]).unwrap_or(&0),
@@ -166,7 +166,7 @@ impl Plan {
         }
         plan.idle = millis(*Rng::new(seed ^ 0x1d1e).pick(&[10, 30, 60]).unwrap_or(&30));
         let mut rng = Rng::new(seed ^ 0x4e07e);
-        plan.rewrites = rng.per_mille(150);
+        plan.rewrites = rng.per_mille(200).then(|| rng.below(2) as usize);
         plan.closed_at = rng.per_mille(150).then(|| rng.between(20, events - 20));
         plan.second_unordered = rng.per_mille(250);
         plan.second_unique = rng.per_mille(250);

@@ -409,7 +409,7 @@ impl World {
         self.systems[system].tables.get(entity).into_iter().flatten()
     }
 
-    /// The same, as if notes had been written the second system's way from the beginning.
+    /// The same, as if notes had been in capitals from the beginning.
     pub(super) fn with_notes_in_capitals(&self) -> World {
         let mut world = self.clone();
         let tables = world
@@ -520,12 +520,12 @@ pub(super) fn has_unique_key(plan: &Plan, system: usize) -> bool {
     system == 1 && plan.second_unique
 }
 
-/// What a system makes of a value that it is given. The first has its own way to write telephone numbers, which is declared; the second, in some
-/// runs, one for notes, which is not.
+/// What a system makes of a value that it is given. The first has its own way to write telephone numbers, which is declared; one of the two has,
+/// in some runs, one for notes, which is not.
 fn as_kept(system: usize, field: &str, value: &Value, plan: &Plan) -> Value {
     match (system, field) {
         (0, "phone") => only_digits(value),
-        (1, "note") if plan.rewrites => in_capitals(value),
+        (_, "note") if plan.rewrites == Some(system) => in_capitals(value),
         _ => value.clone(),
     }
 }
