@@ -75,3 +75,31 @@ fn decompress(frame: &[u8], plaintext_len: usize) -> Result<Vec<u8>> {
     }
     Ok(plaintext)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_holds_exactly_what_its_header_states() {
+        let text = b"a line that repeats itself\n".repeat(100);
+        let packed = pack(&text, COMPRESS_ABOVE_BYTES);
+        assert!(packed.is_zstd());
+        let frame = packed.bytes().to_vec();
+        let unpacked = |stated: usize| unpack(frame.clone(), true, stated);
+        assert_eq!(unpacked(text.len()).ok(), Some(text.clone()));
+        for stated in [
+            0,
+            1,
+            text.len() / 2,
+            text.len() - 1,
+            text.len() + 1,
+            text.len() * 2,
+        ] {
+            assert!(unpacked(stated).is_err(), "{stated} bytes");
+        }
+        let two = [frame.clone(), frame.clone()].concat();
+        assert!(unpack(two, true, text.len()).is_err(), "a second frame behind it");
+        assert!(unpack(frame[..frame.len() - 1].to_vec(), true, text.len()).is_err());
+    }
+}

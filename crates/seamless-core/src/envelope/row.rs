@@ -230,6 +230,10 @@ mod tests {
             refusal(&seal_with(1, 9, "acme-it"), Table::Pair, ROW, &sealed),
             "unknown_key"
         );
+        let unversioned = [&[0], &sealed[1..]].concat();
+        assert_eq!(refusal(&seal, Table::Pair, ROW, &unversioned), "malformed");
+        let unknown_flag = [&[1, 0b10], &sealed[2..]].concat();
+        assert_eq!(refusal(&seal, Table::Pair, ROW, &unknown_flag), "malformed");
         let newer = [&[2], &sealed[1..]].concat();
         assert_eq!(refusal(&seal, Table::Pair, ROW, &newer), "too_new");
         for bit in 0..sealed.len() * 8 {
