@@ -75,3 +75,46 @@ fn decompress(frame: &[u8], plaintext_len: usize) -> Result<Vec<u8>> {
     }
     Ok(plaintext)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_exactly_as_long_as_its_header_says_is_refused() {
+        let text = b"abc".repeat(400);
+        let packed = pack(&text, COMPRESS_ABOVE_BYTES);
+        assert!(packed.is_zstd() && packed.bytes().len() < 100);
+        for stated in [0, 1, text.len() - 1, text.len() + 1, 1 << 20] {
+            assert!(
+                unpack(packed.bytes().to_vec(), true, stated).is_err(),
+                "{stated} of a frame"
+            );
+            assert!(
+                unpack(text.clone(), false, stated).is_err(),
+                "{stated} of a plain text"
+            );
+        }
+        assert_eq!(unpack(packed.bytes().to_vec(), true, text.len()).unwrap(), text);
+        assert_eq!(unpack(text.clone(), false, text.len()).unwrap(), text);
+        let longer = [packed.bytes(), &[0]].concat();
+        assert!(
+            unpack(longer, true, text.len()).is_err(),
+            "something stands behind the frame"
+        );
+        let twice = packed.bytes().repeat(2);
+        assert!(unpack(twice, true, text.len()).is_err(), "one frame, not two");
+    }
+
+    #[test]
+    fn only_what_gains_by_it_is_compressed() {
+        let text = [b'a'; 101];
+        for (length, above, is_zstd) in [(100, 100, false), (101, 100, true), (0, 0, false), (3, 0, false)] {
+            assert_eq!(
+                pack(&text[..length], above).is_zstd(),
+                is_zstd,
+                "{length} above {above}"
+            );
+        }
+    }
+}
