@@ -232,6 +232,10 @@ mod tests {
         );
         let newer = [&[2], &sealed[1..]].concat();
         assert_eq!(refusal(&seal, Table::Pair, ROW, &newer), "too_new");
+        for (older, flags) in [(0, 0), (1, 2), (0, 2), (1, 3)] {
+            let foreign = [&[older, flags], &sealed[2..]].concat();
+            assert_eq!(refusal(&seal, Table::Pair, ROW, &foreign), "malformed");
+        }
         for bit in 0..sealed.len() * 8 {
             let mut altered = sealed.clone();
             altered[bit / 8] ^= 1 << (bit % 8);
