@@ -101,7 +101,8 @@ const PLANTED: &[Mistake] = &[
     Mistake::CopyFollowed,
     Mistake::GoneIsRecreated,
     Mistake::RecreateWithoutHighWater,
-    Mistake::SimilarForgotten,
+    Mistake::AllOrNothingResolve,
+    Mistake::NoMatchKeyClaim,
 ];
 
 const PLANTED_SEEDS: u64 = 1_500;

@@ -15,7 +15,7 @@ use super::checks::Violation;
 use super::executor::Sim;
 use super::plan::Plan;
 use super::rng::Rng;
-use super::world::{Landing, Record, World, floor};
+use super::world::{Landing, Record, World, floor, has_unique_key};
 
 /// A connector to one of the systems.
 pub(super) struct Connector {
@@ -107,9 +107,13 @@ pub(super) fn capabilities(plan: &Plan, entity: &str, system: usize) -> Capabili
         incremental: has_stamps(entity, system),
         cursor_granularity: plan.granularity,
         cursor_overlap: plan.overlap,
-        external_key: ExternalKey::Searchable,
+        external_key: if has_unique_key(plan, system) {
+            ExternalKey::Unique
+        } else {
+            ExternalKey::Searchable
+        },
         compare_and_set: system == 1 && plan.second_has_cas,
-        ascending_ids: true,
+        ascending_ids: system == 0 || !plan.second_unordered,
         find_batch_max: 100,
         write_concurrency: 1,
         settle_after: plan.settle_after,

@@ -8,7 +8,7 @@ use seamless_core::{Fields, Value};
 use super::hosts::Run;
 use super::model::{ACCOUNT_FIELDS, OPPORTUNITY_FIELDS, TICKET_FIELDS, value_of};
 use super::rng::Rng;
-use super::world::{Copied, Edit, World};
+use super::world::{Copied, Edit, World, has_unique_key};
 
 impl Run {
     /// The first records, and twins among them.
@@ -142,6 +142,9 @@ impl Run {
             ("postal", format!("P{number}")),
         ] {
             fields.insert(field.to_owned(), Value::from(value.as_str()));
+        }
+        if has_unique_key(&self.plan, side) {
+            fields.remove("xref");
         }
         let named = fields.get("xref").and_then(Value::as_text).map(str::to_owned);
         let id = world.create(side, "account", fields, now, &self.plan);

@@ -69,8 +69,12 @@ pub struct Plan {
     pub unlinks: u64,
     /// Share of the second system's writes of a note that are refused because of it while the storm lasts, per mille.
     pub refusals: u64,
-    /// The second system writes what is put into a note its own way, and nobody has declared it.
-    pub rewrites: bool,
+    /// Ids of the second system do not rise, as far as anybody has said.
+    pub second_unordered: bool,
+    /// The second system refuses a second record with the same cross-reference.
+    pub second_unique: bool,
+    /// The system that writes what is put into a note its own way, without anybody having declared it.
+    pub rewrites: Option<usize>,
     /// Options that the first system refuses from this event on, until the storm is over.
     pub closed_at: Option<u64>,
     /// The mappings call their options otherwise from this event on.
@@ -135,7 +139,9 @@ impl Plan {
             page: rng.between(3, 8) as usize,
             poll_every: millis(*rng.pick(&[50, 120, 250]).unwrap_or(&40)),
             idle: Duration::ZERO,
-            rewrites: false,
+            second_unordered: false,
+            second_unique: false,
+            rewrites: None,
             closed_at: None,
             plans: *rng.pick(&[0, 0, 1, 3]).unwrap_or(&0),
             unlinks: *rng.pick(&[0, 0, 60]).unwrap_or(&0),
@@ -160,8 +166,10 @@ impl Plan {
         }
         plan.idle = millis(*Rng::new(seed ^ 0x1d1e).pick(&[10, 30, 60]).unwrap_or(&30));
         let mut rng = Rng::new(seed ^ 0x4e07e);
-        plan.rewrites = rng.per_mille(150);
+        plan.rewrites = rng.per_mille(200).then(|| rng.below(2) as usize);
         plan.closed_at = rng.per_mille(150).then(|| rng.between(20, events - 20));
+        plan.second_unordered = rng.per_mille(250);
+        plan.second_unique = rng.per_mille(250);
         // Where references are cleared as well, a copy may be all that still names the other record.
         let mut rng = Rng::new(seed ^ 0xc0b1);
         if !plan.clear_xrefs && plan.unlinks == 0 && rng.per_mille(250) {

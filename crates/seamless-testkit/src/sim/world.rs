@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use seamless_core::pipeline::RecordKey;
 use seamless_core::{
-    Error, ErrorKind, Fields, NativeRecord, RecordId, Result, Stamp, SyncId, Timestamp, Value, WriteAction,
+    Effect, Error, ErrorKind, Fields, NativeRecord, RecordId, Result, Stamp, SyncId, Timestamp, Value,
+    WriteAction,
 };
 
 use super::asked::Answered;
@@ -308,6 +309,9 @@ impl World {
         plan: &Plan,
     ) -> Result<RecordId> {
         self.systems[system].writes += 1;
+        if has_unique_key(plan, system) && self.is_key_taken(system, landing) {
+            return Err(Error::conflict("another record has this key").effect(Effect::NotApplied));
+        }
         match &landing.action {
             WriteAction::Create { fields } => {
                 let fields = fields.clone();
@@ -388,11 +392,24 @@ impl World {
         }
     }
 
+    fn is_key_taken(&self, system: usize, landing: &Landing) -> bool {
+        let (fields, own) = match &landing.action {
+            WriteAction::Create { fields } => (fields, None),
+            WriteAction::Update { current, fields } => (fields, current.id.0.parse::<u64>().ok()),
+            WriteAction::Delete { .. } => return false,
+        };
+        let Some(key) = fields.get("xref").filter(|key| !key.is_empty()) else {
+            return false;
+        };
+        let mut others = self.records(system, &landing.entity);
+        others.any(|(id, record)| Some(*id) != own && record.fields.get("xref") == Some(key))
+    }
+
     pub(super) fn records(&self, system: usize, entity: &str) -> impl Iterator<Item = (&u64, &Record)> {
         self.systems[system].tables.get(entity).into_iter().flatten()
     }
 
-    /// The same, as if notes had been written the second system's way from the beginning.
+    /// The same, as if notes had been in capitals from the beginning.
     pub(super) fn with_notes_in_capitals(&self) -> World {
         let mut world = self.clone();
         let tables = world
@@ -498,12 +515,17 @@ fn moment(at: Duration) -> Value {
     Value::Time(Timestamp(EPOCH + at.as_micros() as i64))
 }
 
-/// What a system makes of a value that it is given. The first has its own way to write telephone numbers, which is declared; the second, in some
-/// runs, one for notes, which is not.
+/// The second system, in some runs.
+pub(super) fn has_unique_key(plan: &Plan, system: usize) -> bool {
+    system == 1 && plan.second_unique
+}
+
+/// What a system makes of a value that it is given. The first has its own way to write telephone numbers, which is declared; one of the two has,
+/// in some runs, one for notes, which is not.
 fn as_kept(system: usize, field: &str, value: &Value, plan: &Plan) -> Value {
     match (system, field) {
         (0, "phone") => only_digits(value),
-        (1, "note") if plan.rewrites => in_capitals(value),
+        (_, "note") if plan.rewrites == Some(system) => in_capitals(value),
         _ => value.clone(),
     }
 }

@@ -228,7 +228,6 @@ async fn commit_intents(engine: &Engine, items: &mut [Item], work: Vec<Job>) -> 
                 match engine.store.commit(ops_of(items, &job)?).await {
                     Ok(version) => version,
                     Err(error) if error.kind == ErrorKind::Conflict => {
-                        items[job.index].held = Held::default();
                         items[job.index].end = Some(End::Defer(engine.timings.defer_min));
                         continue;
                     }

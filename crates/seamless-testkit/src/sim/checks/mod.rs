@@ -58,7 +58,7 @@ pub(in crate::sim) fn judge(
 ) -> Option<Violation> {
     let links = links(store, parts);
     let parked = parked(store, parts);
-    let rewritten = plan.rewrites.then(|| world.with_notes_in_capitals());
+    let rewritten = plan.rewrites.map(|_| world.with_notes_in_capitals());
     let world = rewritten.as_ref().unwrap_or(world);
     ciphertext_only(store, bus)
         .or_else(|| nothing_vanished(world, parts, &links, &parked))
