@@ -208,7 +208,9 @@ mod tests {
     #[test]
     fn each_trait_of_a_field_has_its_own_words() {
         let plain = || FieldInfo::text("f");
-        let changes: [(fn(&mut FieldInfo), &str, &str); 6] = [
+        // What changes, how that is told, and how its return is.
+        type Case = (fn(&mut FieldInfo), &'static str, &'static str);
+        let cases: [Case; 6] = [
             (
                 |f| f.data_type = "integer".into(),
                 "type text → integer",
@@ -232,7 +234,7 @@ mod tests {
                 "option list changed",
             ),
         ];
-        for (change, there, back) in changes {
+        for (change, there, back) in cases {
             let mut changed = plain();
             change(&mut changed);
             let (before, now) = (shape_of(vec![plain()]), shape_of(vec![changed]));
