@@ -102,3 +102,29 @@ impl fmt::Debug for NativeRecord {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_number_where_it_is_written_as_one() {
+        for (id, number) in [
+            ("17", Some(17)),
+            ("0", Some(0)),
+            ("A17", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            let id = RecordId::from(id);
+            assert_eq!(id.number(), number, "{id}");
+        }
+    }
+
+    #[test]
+    fn names_are_shown_as_they_are() {
+        assert_eq!(SystemId::from("crm").to_string(), "crm");
+        assert_eq!(SyncId::from("account".to_owned()).as_str(), "account");
+        assert_eq!(Stamp::from(Timestamp(7)), Stamp(7));
+    }
+}

@@ -369,5 +369,126 @@ mod tests {
         assert_eq!(lookup(&fields, "a.b.c"), Some(&Value::Int(1)));
         assert_eq!(lookup(&fields, "x.y"), Some(&Value::Int(2)));
         assert_eq!(lookup(&fields, "a.z"), None);
+        // A name with a dot may be an object, too; and the nearer one is asked first.
+        let inner = |value| Value::Map(BTreeMap::from([("e".to_owned(), Value::Int(value))]));
+        fields.insert("c.d".into(), inner(3));
+        fields.insert("f".into(), inner(4));
+        fields.insert("f.g".into(), inner(5));
+        assert_eq!(lookup(&fields, "c.d.e"), Some(&Value::Int(3)));
+        assert_eq!(lookup(&fields, "f.g.e"), None);
+        assert_eq!(lookup(&fields, "f.e"), Some(&Value::Int(4)));
+        assert_eq!(lookup(&fields, "x.y.z"), None);
+    }
+
+    #[test]
+    fn moments_are_moved_exactly_and_never_leave_their_range() {
+        use std::time::Duration;
+        let (at, second) = (Timestamp(1_500_000), Duration::from_secs(1));
+        assert_eq!(at.plus(second), Timestamp(2_500_000));
+        assert_eq!(at.minus(second), Timestamp(500_000));
+        assert_eq!(at.plus(second).since(at), second);
+        assert_eq!(at.since(at.plus(second)), Duration::ZERO);
+        for whole in [Duration::MAX, second] {
+            assert_eq!(Timestamp(i64::MAX).plus(whole), Timestamp(i64::MAX));
+            assert_eq!(Timestamp(i64::MIN).minus(whole), Timestamp(i64::MIN));
+        }
+        for (micros, millis) in [(0, 0), (1_999, 1), (2_000, 2), (-1, -1), (-1_000, -1)] {
+            assert_eq!(Timestamp(micros).as_millis(), millis, "{micros}");
+        }
+        assert_eq!(Timestamp::from_millis(-7), Timestamp(-7_000));
+        let shown = [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_000, "1970-01-01T00:00:00.001Z"),
+            (1, "1970-01-01T00:00:00.000001Z"),
+            (i64::MAX, "9223372036854775807us"),
+        ];
+        for (micros, text) in shown {
+            assert_eq!(Timestamp(micros).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        let day = 86_400_000_000;
+        for (micros, text) in [
+            (0, "1970-01-01"),
+            (day - 1, "1970-01-01"),
+            (day, "1970-01-02"),
+            (-1, "1969-12-31"),
+        ] {
+            let date = Date::of(Timestamp(micros)).unwrap();
+            assert_eq!(date.to_string(), text);
+            assert_eq!(Date::parse(text), Some(date));
+            assert_eq!(serde_json::to_string(&date).unwrap(), format!("\"{text}\""));
+            assert_eq!(Date::try_from(text.to_owned()), Ok(date));
+        }
+        assert_eq!(Date::default().to_string(), "1970-01-01");
+        assert_eq!(Date::of(Timestamp(i64::MAX)), None);
+        assert_eq!(
+            [
+                Date::parse("2026-1-1"),
+                Date::parse("2026-02-30"),
+                Date::parse("ü")
+            ],
+            [None; 3]
+        );
+        assert!(Date::try_from("soon".to_owned()).unwrap_err().contains("soon"));
+    }
+
+    #[test]
+    fn each_kind_of_value_says_what_it_holds() {
+        let decimal = |text: &str| Value::Decimal(text.parse().unwrap());
+        let map = |value| Value::Map(BTreeMap::from([("a".to_owned(), value)]));
+        let (date, time) = (Value::Date(Date::default()), Value::Time(Timestamp(0)));
+        // The value, whether it is empty, its plain text, its json.
+        let cases = [
+            (Value::Null, true, None, "null"),
+            (Value::text(""), true, None, "null"),
+            (Value::from(""), true, Some(""), "\"\""),
+            (Value::text(" "), false, Some(" "), "\" \""),
+            (Value::Bool(false), false, Some("false"), "false"),
+            (Value::from(true), false, Some("true"), "true"),
+            (Value::from(0), false, Some("0"), "0"),
+            (decimal("1.50"), false, Some("1.5"), "1.50"),
+            (date, false, Some("1970-01-01"), "\"1970-01-01\""),
+            (
+                time,
+                false,
+                Some("1970-01-01T00:00:00.000Z"),
+                "\"1970-01-01T00:00:00.000Z\"",
+            ),
+            (Value::List(vec![]), true, None, "[]"),
+            (Value::List(vec![Value::Null]), false, None, "[null]"),
+            (Value::Map(BTreeMap::new()), true, None, "{}"),
+            (map(Value::Int(1)), false, None, "{\"a\":1}"),
+        ];
+        for (value, is_empty, plain, json) in cases {
+            assert_eq!(value.is_empty(), is_empty, "{json}");
+            assert_eq!(value.to_plain().as_deref(), plain, "{json}");
+            assert_eq!(value.to_json().to_string(), json);
+        }
+        assert_eq!(
+            (Value::Int(7).as_int(), Value::from("7").as_int()),
+            (Some(7), None)
+        );
+        assert_eq!(
+            (Value::from("7").as_text(), Value::Int(7).as_text()),
+            (Some("7"), None)
+        );
+    }
+
+    #[test]
+    fn a_number_is_whole_or_decimal_and_text_where_it_has_too_many_digits() {
+        let read = |text: &str| Value::from_json(&serde_json::from_str(text).unwrap());
+        for (text, kind) in [
+            ("-9223372036854775808", "int(***)"),
+            ("9223372036854775808", "decimal(***)"),
+            ("1e2", "decimal(***)"),
+            ("1e400", "text(***)"),
+        ] {
+            assert_eq!(format!("{:?}", read(text)), kind, "{text}");
+        }
+        assert!(read("1e2") == Value::Decimal(100.into()));
+        assert_eq!(read("1e400").to_plain().as_deref(), Some("1e+400"));
     }
 }

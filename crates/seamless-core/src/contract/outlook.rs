@@ -159,4 +159,43 @@ mod tests {
             "{huge}"
         );
     }
+
+    #[test]
+    fn what_calls_cost_follows_from_what_was_used_already() {
+        // Used, calls → seconds, what is left of the limit.
+        for (used, calls, secs, leaves) in [
+            (0, 1, 1, 100),
+            (0, 4_000, 400, 60),
+            // 3,000 at full speed, 2,000 spread over a third of an hour.
+            (1_000, 5_000, 300 + 1_200, 40),
+            (4_000, 6_000, 1 + 3_600, 0),
+            (4_000, 1, 1, 60),
+            (9_000, 60, 36 + 1, 10),
+            (20_000, 0, 0, 0),
+        ] {
+            let forecast = usage(used).forecast(calls);
+            assert_eq!(
+                (forecast.calls, forecast.time.as_secs(), forecast.leaves_percent),
+                (calls, secs, leaves),
+                "{calls} calls after {used}"
+            );
+        }
+        let shown = |secs| {
+            let time = Duration::from_secs(secs);
+            let forecast = Forecast {
+                calls: 1,
+                time,
+                leaves_percent: 5,
+            };
+            forecast.to_string()
+        };
+        assert_eq!(shown(89), "1 calls, 89 s, leaves 5 % for live changes");
+        assert_eq!(shown(90), "1 calls, 2 min, leaves 5 % for live changes");
+        let unknown = Usage { limit: 0, ..usage(0) };
+        assert_eq!(
+            unknown.forecast(1).time,
+            Duration::from_secs(3_601),
+            "no limit is no division by zero"
+        );
+    }
 }

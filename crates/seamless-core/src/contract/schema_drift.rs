@@ -204,4 +204,47 @@ mod tests {
         assert!(one.drift(&two).is_empty());
         assert_eq!(one.fingerprint(), two.fingerprint());
     }
+
+    #[test]
+    fn each_trait_of_a_field_has_its_own_words() {
+        let plain = || FieldInfo::text("f");
+        // What changes, how that is told, and how its return is.
+        type Case = (fn(&mut FieldInfo), &'static str, &'static str);
+        let cases: [Case; 6] = [
+            (
+                |f| f.data_type = "integer".into(),
+                "type text → integer",
+                "type integer → text",
+            ),
+            (
+                |f| f.length = Some(50),
+                "length unlimited → 50",
+                "length 50 → unlimited",
+            ),
+            (|f| f.required = true, "is required now", "is optional now"),
+            (|f| f.read_only = true, "is read-only now", "is writable now"),
+            (
+                |f| f.reference = Some("Companies".into()),
+                "points to another entity",
+                "points to another entity",
+            ),
+            (
+                |f| f.options = Some(Vec::new()),
+                "option list changed",
+                "option list changed",
+            ),
+        ];
+        for (change, there, back) in cases {
+            let mut changed = plain();
+            change(&mut changed);
+            let (before, now) = (shape_of(vec![plain()]), shape_of(vec![changed]));
+            for (from, to, expected) in [(&before, &now, there), (&now, &before, back)] {
+                let drifts = from.drift(to);
+                let words: Vec<&str> = drifts.iter().map(|drift| drift.change.as_str()).collect();
+                assert_eq!(words, [expected]);
+                assert!(drifts[0].field == "f" && !drifts[0].gone, "{expected}");
+            }
+            assert_ne!(before.fingerprint(), now.fingerprint(), "{there}");
+        }
+    }
 }

@@ -102,4 +102,16 @@ mod tests {
         assert!(unpack(two, true, text.len()).is_err(), "a second frame behind it");
         assert!(unpack(frame[..frame.len() - 1].to_vec(), true, text.len()).is_err());
     }
+
+    #[test]
+    fn only_what_gains_by_it_is_compressed() {
+        let text = [b'a'; 101];
+        for (length, above, is_zstd) in [(100, 100, false), (101, 100, true), (0, 0, false), (3, 0, false)] {
+            assert_eq!(
+                pack(&text[..length], above).is_zstd(),
+                is_zstd,
+                "{length} above {above}"
+            );
+        }
+    }
 }

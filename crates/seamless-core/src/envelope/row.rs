@@ -154,6 +154,7 @@ mod tests {
     }
 
     const ROW: &str = "accounts/a/174";
+    const MAX: u32 = PLAINTEXT_BYTES_MAX as u32;
     const TEXT: &[u8] = br#"{"name":"Acme Ltd"}"#;
 
     /// Bytes without a pattern, the same in every run.
@@ -234,6 +235,16 @@ mod tests {
         assert_eq!(refusal(&seal, Table::Pair, ROW, &unversioned), "malformed");
         let unknown_flag = [&[1, 0b10], &sealed[2..]].concat();
         assert_eq!(refusal(&seal, Table::Pair, ROW, &unknown_flag), "malformed");
+        // Refused by what it states, before anything is decrypted; one byte less is for the seal to judge.
+        for (stated, code) in [(0, "unreadable"), (1, "too_large"), (u32::MAX - MAX, "too_large")] {
+            let length = (MAX + stated).to_be_bytes();
+            let long = [&sealed[..50], &length, &sealed[54..]].concat();
+            assert_eq!(
+                refusal(&seal, Table::Pair, ROW, &long),
+                code,
+                "{stated} over the limit"
+            );
+        }
         let newer = [&[2], &sealed[1..]].concat();
         assert_eq!(refusal(&seal, Table::Pair, ROW, &newer), "too_new");
         for bit in 0..sealed.len() * 8 {

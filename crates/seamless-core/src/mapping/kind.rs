@@ -189,4 +189,83 @@ mod tests {
         assert_eq!(plain(FieldKind::Text, Value::List(vec![1.into()])), None);
         assert_eq!(plain(FieldKind::Text, Value::List(vec![])), json("null"));
     }
+
+    #[test]
+    fn a_type_lives_where_it_can_be_told_again() {
+        use FieldKind::*;
+        let all = [Text, Int, Decimal, Bool, Date, Time, Choice, Reference];
+        let anything_plain = &[Text, Int, Decimal, Bool, Date, Time][..];
+        for (kind, natives) in [
+            (Text, anything_plain),
+            (Choice, anything_plain),
+            (Int, &[Text, Int, Decimal]),
+            (Decimal, &[Text, Int, Decimal]),
+            (Bool, &[Text, Int, Bool]),
+            (Date, &[Text, Date, Time]),
+            (Time, &[Text, Date, Time]),
+            (Reference, &[Text, Int]),
+        ] {
+            let fitting: Vec<FieldKind> = all.into_iter().filter(|native| kind.fits(*native)).collect();
+            assert_eq!(fitting, natives, "{kind}");
+        }
+    }
+
+    #[test]
+    fn every_value_in_every_type() {
+        use FieldKind::*;
+        let number = |text: &str| Value::Decimal(text.parse().unwrap());
+        let values = [
+            Value::Bool(true),
+            Value::Int(7),
+            number("7.0"),
+            number("7.5"),
+            Value::Date(crate::value::Date::default()),
+            Value::Time(Timestamp(0)),
+        ];
+        let (day, moment) = ("\"1970-01-01\"", "\"1970-01-01T00:00:00.000Z\"");
+        let text = [
+            Some("\"true\""),
+            Some("\"7\""),
+            Some("\"7\""),
+            Some("\"7.5\""),
+            Some(day),
+            Some(moment),
+        ];
+        for (kind, expected) in [
+            (Text, text),
+            (Choice, text),
+            (
+                Reference,
+                [None, Some("\"7\""), Some("\"7\""), Some("\"7.5\""), None, None],
+            ),
+            (Int, [Some("1"), Some("7"), Some("7"), None, None, None]),
+            (Decimal, [None, Some("7"), Some("7"), Some("7.5"), None, None]),
+            (Bool, [Some("true"), None, None, None, None, None]),
+            (Date, [None, None, None, None, Some(day), Some(day)]),
+            (Time, [None, None, None, None, Some(moment), Some(moment)]),
+        ] {
+            for (value, expected) in values.iter().zip(expected) {
+                assert_eq!(
+                    plain(kind, value.clone()),
+                    expected.and_then(json),
+                    "{} as {kind}",
+                    describe(value)
+                );
+            }
+            for full in [
+                Value::List(vec![1.into()]),
+                Value::Map([("a".to_owned(), 1.into())].into()),
+            ] {
+                assert_eq!(plain(kind, full), None, "{kind}");
+            }
+            for empty in [Value::Null, Value::List(vec![]), Value::Map(Default::default())] {
+                assert_eq!(plain(kind, empty), json("null"), "{kind}");
+            }
+        }
+        assert_eq!(
+            plain(Time, Value::Time(Timestamp(i64::MAX))),
+            None,
+            "outside the calendar"
+        );
+    }
 }

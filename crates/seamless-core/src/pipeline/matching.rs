@@ -74,6 +74,7 @@ pub fn key_of(rule: &MatchRule, record: &Observed) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::Normaliser;
     use crate::record::RecordId;
     use crate::value::Fields;
 
@@ -116,5 +117,52 @@ mod tests {
         for (index, (there, twins, expected)) in cases.into_iter().enumerate() {
             assert_eq!(judge(&there, &twins), expected, "case {index}");
         }
+    }
+
+    #[test]
+    fn a_key_has_every_field_of_its_rule_or_there_is_none() {
+        let field = |name: &str, normalise| MatchField {
+            field: name.to_owned(),
+            normalise,
+        };
+        let rule = |name: &str, fields| MatchRule {
+            name: name.to_owned(),
+            fields,
+        };
+        let both = rule(
+            "name+code",
+            vec![field("name", Normaliser::Name), field("code", Normaliser::Exact)],
+        );
+        for (name, code, key) in [
+            ("Acme Ltd.", "Ab1", Some(["acme", "Ab1"])),
+            ("ACME", "Ab1", Some(["acme", "Ab1"])),
+            ("", "Ab1", None),
+            ("Acme", "", None),
+            ("!", "Ab1", None),
+        ] {
+            let mut record = candidate("1", false, false).record;
+            record.fields = Fields::from([("name".into(), name.into()), ("code".into(), code.into())]);
+            let key = key.map(|parts| parts.map(str::to_owned).to_vec());
+            assert_eq!(key_of(&both, &record), key, "{name:?} {code:?}");
+        }
+        assert_eq!(key_of(&both, &candidate("1", false, false).record), None);
+        // What it is called says nothing; what it compares, how, and in which order does.
+        let others = [
+            rule(
+                "x",
+                vec![field("name", Normaliser::Name), field("code", Normaliser::Text)],
+            ),
+            rule(
+                "x",
+                vec![field("code", Normaliser::Exact), field("name", Normaliser::Name)],
+            ),
+            rule("x", vec![field("name", Normaliser::Name)]),
+        ];
+        let renamed = MatchRule {
+            name: "x".into(),
+            ..both.clone()
+        };
+        assert_eq!(signature(&both), signature(&renamed));
+        assert!(others.iter().all(|other| signature(other) != signature(&both)));
     }
 }

@@ -339,3 +339,130 @@ impl Default for Timings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::mapping::FieldMapping;
+    use crate::record::RecordId;
+    use crate::value::{Fields, Value};
+
+    fn sync(direction: Direction, fields: &[(&str, FieldSpec)]) -> SyncSpec {
+        let side = |system: &str| {
+            let mapping = SideMapping {
+                entity: "things".into(),
+                xref: None,
+                fields: BTreeMap::from([("name".into(), FieldMapping::text("name"))]),
+            };
+            SideSpec::new(SystemId::from(system), mapping, Capabilities::default())
+        };
+        let fields = fields
+            .iter()
+            .map(|(name, spec)| ((*name).to_owned(), spec.clone()));
+        SyncSpec {
+            id: "thing".into(),
+            model: EntityModel {
+                name: "thing".into(),
+                fields: fields.collect(),
+                match_rules: Vec::new(),
+                identity: Vec::new(),
+            },
+            sides: [side("one"), side("two")],
+            direction,
+            owner: Side::A,
+            first_merge_accepted: false,
+            scope: Default::default(),
+        }
+    }
+
+    #[test]
+    fn a_sync_sends_from_a_side_when_any_of_its_fields_does() {
+        use Direction::{AToB, BToA, TwoWay};
+        let one_way = |direction| FieldSpec {
+            direction: Some(direction),
+            ..FieldSpec::default()
+        };
+        // The sync's direction, a field's own, whether anything flows from A and from B.
+        for (direction, field, from_a, from_b) in [
+            (TwoWay, None, true, true),
+            (AToB, None, true, false),
+            (BToA, None, false, true),
+            (AToB, Some(AToB), true, false),
+            (AToB, Some(BToA), true, true),
+            (BToA, Some(AToB), true, true),
+            (AToB, Some(TwoWay), true, true),
+        ] {
+            let plain = ("plain", FieldSpec::default());
+            let sync = match field {
+                Some(own) => sync(direction, &[plain, ("own", one_way(own))]),
+                None => sync(direction, &[plain]),
+            };
+            let sends = [sync.sends_from(Side::A), sync.sends_from(Side::B)];
+            assert_eq!(sends, [from_a, from_b], "{direction:?} {field:?}");
+            assert_eq!(sync.flow_of(&sync.model.fields["plain"]), direction);
+            if let Some(own) = field {
+                assert_eq!(sync.flow_of(&sync.model.fields["own"]), own);
+            }
+        }
+    }
+
+    #[test]
+    fn a_sync_knows_its_sides_and_its_fields() {
+        let phone = FieldSpec {
+            compare: Compare::PhoneDigits,
+            ..FieldSpec::default()
+        };
+        let owned = FieldSpec {
+            owners: vec![SystemId::from("one")],
+            ..FieldSpec::default()
+        };
+        let two = sync(Direction::TwoWay, &[("phone", phone.clone())]);
+        assert_eq!(
+            [Side::A, Side::B].map(|side| two.side(side).system.as_str()),
+            ["one", "two"]
+        );
+        assert_eq!(
+            two.side(Side::A).mapping_version(),
+            two.side(Side::A).mapping.version()
+        );
+        assert_eq!(two.model.compare_of("phone"), Compare::PhoneDigits);
+        assert_eq!(two.model.compare_of("name"), Compare::Exact);
+        assert!(!two.has_owner_lists());
+        assert!(sync(Direction::TwoWay, &[("name", owned), ("phone", phone)]).has_owner_lists());
+    }
+
+    #[test]
+    fn a_record_is_in_scope_when_its_field_holds_one_of_the_values() {
+        let rule = |values: &[&str]| ScopeRule {
+            field: "type".into(),
+            any_of: values.iter().map(|value| (*value).to_owned()).collect(),
+        };
+        let record = |value: Option<Value>| Observed {
+            id: RecordId::from("1"),
+            stamp: None,
+            created: None,
+            xref: None,
+            fields: value
+                .map(|value| ("type".to_owned(), value))
+                .into_iter()
+                .collect::<Fields>(),
+            broken: BTreeMap::new(),
+        };
+        for (values, held, expected) in [
+            (&["customer", "lead"][..], Some(Value::from("Lead ")), true),
+            (&[" Customer"], Some(Value::from("customer")), true),
+            (&["customer"], Some(Value::from("lead")), false),
+            (&["7"], Some(Value::Int(7)), true),
+            (&["customer"], Some(Value::Null), false),
+            (&["customer", ""], Some(Value::Null), true),
+            (&[""], Some(Value::List(vec![])), true),
+            // It cannot be read: it is not known to be empty, either.
+            (&["customer", ""], None, false),
+            (&[], Some(Value::Null), false),
+        ] {
+            let record = record(held.clone());
+            assert_eq!(rule(values).holds(&record), expected, "{values:?} {held:?}");
+        }
+    }
+}

@@ -57,6 +57,40 @@ fn validate_names_each_mistake() {
             "a date cannot be kept in a truth value",
         ),
         (FieldMapping::text("other"), "both write other"),
+        (FieldMapping::text("{a} {b}"), "its native path is a template"),
+        (
+            FieldMapping::text("{} {b}").read_only(),
+            "names a field without a name",
+        ),
+        (FieldMapping::text("lines[100]"), "a position beyond 99"),
+        (
+            FieldMapping {
+                truncate: true,
+                ..FieldMapping::new("t", FieldKind::Int)
+            },
+            "max_length and truncate apply to text",
+        ),
+        (
+            FieldMapping::text("t").stored_as(FieldKind::Int).max(5),
+            "max_length and truncate apply to text",
+        ),
+        (
+            choice(OptionMap::of([("a", 1)])).stored_as(FieldKind::Int),
+            "native_kind has no meaning beside options",
+        ),
+        (choice(OptionMap::of([(" a", 1)])), "is blank or has white space"),
+        (choice(OptionMap::of([("", 1)])), "is blank or has white space"),
+        (
+            choice(OptionMap::of([("a", 1)]).read_fallback("b")),
+            "'b' is named as fallback",
+        ),
+        (
+            choice(OptionMap {
+                read_only: vec!["a".into()],
+                ..OptionMap::of([("a", 1), ("b", 2)]).write_fallback("a")
+            }),
+            "its write_fallback is read-only",
+        ),
     ];
     for (field, part) in cases {
         let mistakes = mapping([("f", field), ("g", FieldMapping::text("other"))])
@@ -67,6 +101,27 @@ fn validate_names_each_mistake() {
             "{part}: {mistakes:?}"
         );
     }
+    let fine = [
+        FieldMapping::text("{a} {b}").read_only(),
+        FieldMapping::text("lines[99]").max(1),
+        choice(OptionMap::of([("a", 1), ("a", 2), ("b", 2)])),
+        choice(OptionMap {
+            read_only: vec!["a".into(), "b".into()],
+            ..OptionMap::of([("a", 1), ("b", 1), ("c", 2)]).write_fallback("c")
+        }),
+    ];
+    for field in fine {
+        let shown = field.native.clone();
+        assert_eq!(mapping([("f", field)]).validate(), Ok(()), "{shown}");
+    }
+    let nowhere = SideMapping {
+        entity: " ".into(),
+        ..company()
+    };
+    assert_eq!(
+        nowhere.validate(),
+        Err(vec!["the mapping names no native entity".to_owned()])
+    );
     let reading_twice = mapping([
         ("f", FieldMapping::text("n")),
         ("g", FieldMapping::text("n").read_only()),
@@ -177,6 +232,11 @@ fn check_names_what_does_not_fit() {
             "Companies has no field closedDate",
         ),
         (
+            change("address", &|info| info.name = "addres".into()),
+            "city",
+            "has no field address.city",
+        ),
+        (
             change("udf.CRM ID", &|info| info.name = "udf.CRMID".into()),
             "xref",
             "did you mean udf.CRMID?",
@@ -236,6 +296,94 @@ fn check_names_what_does_not_fit() {
             "{part}: {problems:#?}"
         );
     }
+}
+
+#[test]
+fn the_nearest_name_is_suggested_while_it_is_near() {
+    // closedDate has ten letters: three edits are near.
+    for (there, hint) in [
+        ("closeDate", Some("closeDate")),
+        ("CLOSED_DATE", Some("CLOSED_DATE")),
+        ("clsdDat", Some("clsdDat")),
+        ("xclosedDatexx", Some("xclosedDatexx")),
+        ("clsDat", None),
+        ("dateClosed", None),
+    ] {
+        let mut live = live();
+        live.fields.iter_mut().for_each(|info| {
+            if info.name == "closedDate" {
+                info.name = there.to_owned();
+            }
+        });
+        let problems = company().check(&live);
+        let problem = problems.iter().find(|problem| problem.field == "closed").unwrap();
+        let hint = hint.map_or(String::new(), |name| format!("; did you mean {name}?"));
+        assert_eq!(
+            problem.sentence,
+            format!("Companies has no field closedDate{hint}")
+        );
+    }
+}
+
+#[test]
+fn what_a_field_may_hold_is_told_and_only_what_is_in_use() {
+    let mut listed: Vec<OptionInfo> = (1..=15)
+        .map(|number| option(&number.to_string(), &format!("T{number}"), number != 3))
+        .collect();
+    listed.retain(|info| info.value != "2".into());
+    let mut live = live();
+    live.fields[4].options = Some(listed);
+    let problems = company().check(&live);
+    let missing = problems
+        .iter()
+        .find(|problem| problem.sentence.contains("has no option 2"))
+        .unwrap();
+    assert!(
+        missing.sentence.contains("it has 1 'T1', 4 'T4'"),
+        "{}",
+        missing.sentence
+    );
+    assert!(
+        missing.sentence.ends_with("14 'T14'"),
+        "twelve of them: {}",
+        missing.sentence
+    );
+    live.fields[4].options = Some(Vec::new());
+    let problems = company().check(&live);
+    assert!(
+        problems
+            .iter()
+            .any(|problem| problem.sentence.ends_with("it has none")),
+        "{problems:#?}"
+    );
+
+    let mut company = company();
+    let field = company.fields.get_mut("account_type").unwrap();
+    field.options = field.options.take().map(|options| options.read_fallback("lead"));
+    let types = [("1", "Customer"), ("2", "Lead"), ("9", "Rival")];
+    live.fields[4].options = Some(types.map(|(value, label)| option(value, label, true)).to_vec());
+    let problems = company.check(&live);
+    let rival = problems
+        .iter()
+        .find(|problem| problem.sentence.contains("'Rival'"))
+        .unwrap();
+    assert_eq!(rival.severity, Severity::Note);
+    assert!(
+        rival.sentence.ends_with("is read as 'lead'"),
+        "{}",
+        rival.sentence
+    );
+}
+
+#[test]
+fn every_native_field_of_a_mapping_is_named_once() {
+    let mapping = mapping([
+        ("full", FieldMapping::text("{first} {last}").read_only()),
+        ("first", FieldMapping::text("first")),
+        ("phone", FieldMapping::text("phones[type=work].number")),
+    ]);
+    let paths: Vec<String> = mapping.native_paths().into_iter().collect();
+    assert_eq!(paths, ["first", "last", "phones", "udf.CRM ID"]);
 }
 
 #[test]

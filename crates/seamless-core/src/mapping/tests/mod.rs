@@ -300,3 +300,51 @@ fn version_changes_with_the_mapping_only() {
         "stored halves carry it: it may not drift between releases"
     );
 }
+
+#[test]
+fn a_default_is_taken_from_what_the_source_has() {
+    let day = |text: &str| crate::value::Date::parse(text).unwrap();
+    let date = |text: &str| Value::Date(day(text));
+    let due = FieldMapping::new("dueDate", FieldKind::Date)
+        .default_from(&["wanted", "started", TODAY])
+        .not_after("ends");
+    let mapping = mapping([("due", due), ("name", FieldMapping::text("name"))]);
+    let computed = |field: &str, source: &[(&str, Value)]| {
+        let source = source
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let value = mapping.computed_default(field, &source.collect(), day("2026-06-01"));
+        value.and_then(|value| value.to_plain())
+    };
+    let (may, june, july) = (date("2026-05-01"), date("2026-06-01"), date("2026-07-01"));
+    for (source, expected) in [
+        (vec![], "2026-06-01"),
+        (vec![("started", may.clone())], "2026-05-01"),
+        (
+            vec![("wanted", july.clone()), ("started", may.clone())],
+            "2026-07-01",
+        ),
+        (
+            vec![("wanted", Value::Null), ("started", may.clone())],
+            "2026-05-01",
+        ),
+        (
+            vec![("wanted", "soon".into()), ("started", may.clone())],
+            "2026-05-01",
+        ),
+        (vec![("wanted", "2026-05-01".into())], "2026-05-01"),
+        (vec![("ends", may)], "2026-05-01"),
+        (vec![("ends", june)], "2026-06-01"),
+        (vec![("ends", july)], "2026-06-01"),
+        (vec![("ends", Value::Null)], "2026-06-01"),
+        (vec![("ends", "soon".into())], "2026-06-01"),
+    ] {
+        assert_eq!(computed("due", &source).as_deref(), Some(expected), "{source:?}");
+    }
+    assert_eq!(
+        computed("name", &[("name", "x".into())]),
+        None,
+        "nothing is named for it"
+    );
+    assert_eq!(computed("nowhere", &[]), None);
+}
