@@ -29,6 +29,47 @@ fn a_field_that_is_gone_pauses_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_field_that_records_come_without_waits_and_empties_nothing() {
+    let world = World::of(40, 42);
+    let account = world.create(
+        "crm",
+        "account",
+        json!({ "name": "Aperture", "postal_code": "48201", "website": "https://a.example", "city": "Flint" }),
+    );
+    world.good_run();
+    let counterpart = world.record("crm", "account", &account)["counterpart"].clone();
+    let there = |field: &str| world.record("autotask", "account", &counterpart)["fields"][field].clone();
+    assert_eq!(there("webAddress"), "https://a.example");
+
+    // The manifest names the fields, so nothing but the records tells.
+    world.faults(json!({ "crm_missing_fields": ["website"] }));
+    world.edit("crm", "account", &account, json!({ "city": "Troy" }));
+    world.good_run();
+    assert_eq!(there("city"), "Troy", "the rest goes on");
+    assert_eq!(there("webAddress"), "https://a.example", "nobody has emptied it");
+    let waiting = world.seamless(&["status", "--parked", "1000"]).stdout;
+    assert!(
+        waiting.contains("website is not in the record any more"),
+        "{waiting}"
+    );
+    world.edit(
+        "autotask",
+        "account",
+        &counterpart,
+        json!({ "webAddress": "https://b.example" }),
+    );
+    world.good_run();
+
+    world.faults(json!({}));
+    world.an_hour_later();
+    world.good_run();
+    world.good_run();
+    let here = world.record("crm", "account", &account)["fields"]["website"].clone();
+    assert_eq!(here, "https://b.example", "what was edited meanwhile arrives");
+    world.assert_in_step("after a field was away");
+}
+
+#[test]
 fn what_nothing_can_do_without_stops_the_start() {
     let world = World::of(20, 41);
     world.good_run();

@@ -28,6 +28,9 @@ pub struct Capabilities {
     pub compare_and_set: bool,
     /// Ids are whole numbers that only rise, so that "created after" can be asked as "id above".
     pub ascending_ids: bool,
+    /// Records leave out fields that are empty, so that what is not in a record is empty. Without it a field that held something and is not in the
+    /// record any more has not been read (somebody has taken it out of the system): it waits alone, and empties nothing on the other side.
+    pub omits_empty: bool,
     /// Values that one `find` call can carry.
     pub find_batch_max: usize,
     /// Writes that may be under way at once.
@@ -48,6 +51,7 @@ impl Default for Capabilities {
             external_key: ExternalKey::None,
             compare_and_set: false,
             ascending_ids: false,
+            omits_empty: false,
             find_batch_max: 1,
             write_concurrency: 1,
             settle_after: Duration::from_secs(330),

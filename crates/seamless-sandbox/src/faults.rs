@@ -168,8 +168,10 @@ pub struct Faults {
     pub hook_forged: Fault,
     /// Half of an event is sent.
     pub hook_truncated: Fault,
-    /// Autotask fields that somebody has removed: its metadata do not know them any more.
+    /// Autotask fields that somebody has removed: its metadata do not know them any more, and records come without those that were user-defined.
     pub missing_fields: Vec<String>,
+    /// Fields that somebody has removed from the CRM: records come without them, and writes that name them are refused.
+    pub crm_missing_fields: Vec<String>,
     /// Autotask refuses connections.
     pub autotask_dead: bool,
     /// The CRM refuses connections.
@@ -177,6 +179,15 @@ pub struct Faults {
 }
 
 impl Faults {
+    /// Whether somebody has removed the field.
+    pub(crate) fn has_lost(&self, system: System, field: &str) -> bool {
+        let lost = match system {
+            System::Autotask => &self.missing_fields,
+            System::Crm => &self.crm_missing_fields,
+        };
+        lost.iter().any(|lost| lost.eq_ignore_ascii_case(field))
+    }
+
     pub(crate) fn dead(&self, system: System) -> bool {
         match system {
             System::Autotask => self.autotask_dead,

@@ -1,6 +1,6 @@
 //! What the tenant's Autotask says about its own fields.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,6 +94,13 @@ impl Client {
         };
         whole.insert(name, (self.clock.monotonic(), info.clone()));
         Ok(info)
+    }
+
+    /// The names of an entity's user-defined fields, as they are now.
+    pub(crate) async fn user_defined(&self, entity: &Entity) -> Result<BTreeSet<String>> {
+        let answer = self.metadata(entity.name, "/userDefinedFields").await?;
+        let fields = list(&answer, entity.name)?;
+        Ok(fields.iter().filter_map(|field| text(field, "name")).collect())
     }
 
     /// One cheap call that needs zone and credentials.

@@ -72,6 +72,7 @@ impl Reader for Connector {
             external_key: ExternalKey::Searchable,
             compare_and_set: false,
             ascending_ids: true,
+            omits_empty: false,
             find_batch_max: crate::read::IN_VALUES_MAX,
             write_concurrency: settings.concurrency_per_endpoint,
             settle_after: Duration::from_secs(settings.settle_after_secs),

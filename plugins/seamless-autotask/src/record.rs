@@ -1,8 +1,8 @@
 //! Autotask's JSON objects as native records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use seamless_core::{Error, Fields, NativeRecord, RecordId, Result, Stamp, Timestamp, Value};
+use seamless_core::{Error, Fields, NativeRecord, RecordId, Result, Stamp, Timestamp, Value, lookup};
 use serde_json::{Map, Value as Json};
 
 use crate::client::{Client, in_entity, whole};
@@ -16,6 +16,8 @@ pub(crate) const COUNTRY: &str = "country";
 pub(crate) const COUNTRY_ID: &str = "countryID";
 /// The object that holds user-defined fields.
 pub(crate) const UDF: &str = "udf";
+/// The beginning of a user-defined field's native path.
+pub(crate) const UDF_PREFIX: &str = "udf.";
 /// What they are called on the wire.
 pub(crate) const USER_DEFINED_FIELDS: &str = "userDefinedFields";
 
@@ -54,10 +56,60 @@ impl Client {
                     .await?,
             ),
         };
-        items
+        let needed = self.needed(entity);
+        let mut records = items
             .into_iter()
-            .map(|item| record(entity, item, countries.as_deref(), people.as_deref()))
-            .collect()
+            .map(|mut item| {
+                if needed.is_some() {
+                    // Some sixty fields, most of them null: those that are used are filled in again.
+                    item.retain(|_, value| !value.is_null());
+                }
+                record(entity, item, countries.as_deref(), people.as_deref())
+            })
+            .collect::<Result<Vec<NativeRecord>>>()?;
+        if let Some(needed) = needed {
+            self.fill_in(entity, &needed, &mut records).await?;
+        }
+        Ok(records)
+    }
+
+    /// Fills in the empty fields that an answer left out, so that a record lacks only what the tenant does not have any more. The ordinary fields are not
+    /// the tenant's to delete. A user-defined one is missing where no row of the answer has a value in it, and where somebody has deleted or renamed
+    /// it: the metadata, asked after the read, tell which.
+    async fn fill_in(
+        &self,
+        entity: &Entity,
+        needed: &BTreeSet<String>,
+        records: &mut [NativeRecord],
+    ) -> Result<()> {
+        let (user_defined, ordinary): (Vec<&str>, Vec<&str>) = needed
+            .iter()
+            .map(String::as_str)
+            .partition(|path| path.starts_with(UDF_PREFIX));
+        let is_missing = |record: &&NativeRecord| {
+            let mut paths = user_defined.iter();
+            paths.any(|path| lookup(&record.fields, path).is_none())
+        };
+        let mut held = Vec::new();
+        if records.iter().any(|record| is_missing(&record)) {
+            let names = self.user_defined(entity).await?;
+            held = user_defined
+                .into_iter()
+                .filter_map(|path| path.strip_prefix(UDF_PREFIX))
+                .filter(|name| names.contains(*name))
+                .collect();
+        }
+        for record in records {
+            for name in &ordinary {
+                record.fields.entry((*name).to_owned()).or_default();
+            }
+            if let Some(Value::Map(fields)) = record.fields.get_mut(UDF) {
+                for name in &held {
+                    fields.entry((*name).to_owned()).or_default();
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -77,9 +129,8 @@ fn record(
     let changed = entity.stamp.and_then(stamp);
     let created = stamp("createDate");
     let mut fields = Fields::new();
-    // Autotask sends some sixty fields, most of them null, and does not tell null from blank: absent says the same in less memory.
     for (name, value) in &item {
-        if name != USER_DEFINED_FIELDS && !value.is_null() {
+        if name != USER_DEFINED_FIELDS {
             fields.insert(name.clone(), Value::from_json(value));
         }
     }

@@ -128,6 +128,7 @@ impl Connector {
                 .as_ref()
                 .is_some_and(|update| update.expects_version()),
             ascending_ids: entity.above.is_some(),
+            omits_empty: own.omits_empty.or(all.omits_empty).unwrap_or(weakest.omits_empty),
             find_batch_max: entity.find.as_ref().map_or(1, |find| {
                 if find.scan {
                     SCAN_VALUES_MAX

@@ -25,11 +25,15 @@ impl SideMapping {
                 .and_then(|path| cross_reference(&native.fields, path)),
             fields: Fields::new(),
             broken: Default::default(),
+            absent: Default::default(),
         };
         for (name, field) in &self.fields {
             let held = template::read(&native.fields, &field.native);
             match held.and_then(|held| field.read(held.as_deref().unwrap_or(&Value::Null))) {
                 Ok(value) => {
+                    if template::is_absent(&native.fields, &field.native) {
+                        observed.absent.insert(name.clone());
+                    }
                     observed.fields.insert(name.clone(), value);
                 }
                 Err(what) => {

@@ -16,7 +16,7 @@ mod tests;
 mod transform;
 mod validate;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -141,6 +141,18 @@ pub struct Observed {
     /// Fields that could not be read, with the reason (`picklist value 17 has no counterpart`); they are absent from `fields`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub broken: BTreeMap<String, String>,
+    /// Fields that the record does not have at all; `Null` in `fields`. Empty where the system leaves out what is empty
+    /// ([`crate::Capabilities::omits_empty`]).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub absent: BTreeSet<String>,
+}
+
+impl Observed {
+    /// The fields that the record has, filled in or not.
+    pub(crate) fn present(&self) -> impl Iterator<Item = String> {
+        let names = self.fields.keys().chain(self.broken.keys());
+        names.filter(|name| !self.absent.contains(*name)).cloned()
+    }
 }
 
 impl std::fmt::Debug for Observed {

@@ -86,6 +86,18 @@ pub(super) fn read<'a>(fields: &'a Fields, path: &str) -> Result<Option<&'a Valu
     }
 }
 
+/// Whether a record lacks the field itself that a path leads to. Within an object that is empty, and in a list, nothing is missed.
+pub(super) fn is_absent(fields: &Fields, path: &str) -> bool {
+    let field = field_of(path);
+    if lookup(fields, field).is_some() {
+        return false;
+    }
+    let above = field
+        .rmatch_indices('.')
+        .find_map(|(dot, _)| lookup(fields, &field[..dot]));
+    above.is_none_or(|above| matches!(above, Value::Map(_)))
+}
+
 impl Select<'_> {
     fn position(self, items: &[Value]) -> Option<usize> {
         match self {
@@ -252,6 +264,31 @@ mod tests {
             Value::Map(created).to_json().to_string(),
             r#"{"phones":[{"number":"9","type":"work"}]}"#
         );
+    }
+
+    #[test]
+    fn what_is_missed_is_the_field_itself() {
+        let record = fields(
+            r#"{"flat": null, "a.b": 1, "object": {"held": 1, "empty": null}, "emptied": null, "text": "x", "list": []}"#,
+        );
+        for (path, missed) in [
+            ("flat", false),
+            ("a.b", false),
+            ("a.c", true),
+            ("gone", true),
+            ("gone.further", true),
+            ("object.held", false),
+            ("object.empty", false),
+            ("object.gone", true),
+            ("object.gone.further", true),
+            ("object.empty.further", false),
+            ("emptied.anything", false),
+            ("text.anything", false),
+            ("list[type=work].number", false),
+            ("lists[0]", true),
+        ] {
+            assert_eq!(is_absent(&record, path), missed, "{path}");
+        }
     }
 
     #[test]

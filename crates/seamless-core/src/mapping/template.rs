@@ -52,6 +52,13 @@ pub(super) fn read<'f>(fields: &'f Fields, native: &str) -> Result<Option<Cow<'f
     Ok((!is_empty).then_some(Cow::Owned(Value::Text(text))))
 }
 
+/// Whether the record has nothing at all of what the native path names, not even an empty value.
+pub(super) fn is_absent(fields: &Fields, native: &str) -> bool {
+    paths(native)
+        .into_iter()
+        .all(|path| path::is_absent(fields, path))
+}
+
 fn pieces(template: &str) -> impl Iterator<Item = Piece<'_>> {
     let mut rest = template;
     std::iter::from_fn(move || {

@@ -170,6 +170,9 @@ impl Engine {
         for (name, reason) in &observed.broken {
             content.insert(format!("!{name}"), crate::value::Value::Text(reason.clone()));
         }
+        for name in &observed.absent {
+            content.insert(format!("!{name}"), crate::value::Value::Null);
+        }
         self.hash(&content)
     }
 
@@ -203,7 +206,7 @@ impl Engine {
                 .fetch(&spec.mapping.entity, chunk)
                 .await?;
             for native in records {
-                let observed = spec.mapping.observe(&native);
+                let observed = spec.observe(&native);
                 found.insert(native.id.clone(), Seen { native, observed });
             }
         }

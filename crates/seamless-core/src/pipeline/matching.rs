@@ -86,6 +86,7 @@ mod tests {
             xref: None,
             fields: Fields::new(),
             broken: Default::default(),
+            absent: Default::default(),
         };
         Candidate {
             record,

@@ -61,6 +61,8 @@ mistakes! {
     CopyFollowed,
     /// What was deleted on the other side is made again.
     GoneIsRecreated,
+    /// A field that is not in a record any more is taken for emptied.
+    AbsentIsEmpty,
     /// Content whose message is under way is published again.
     OpenRepublished,
     /// Resolving an intent does not mark the source version as seen.

@@ -83,7 +83,7 @@ impl Engine {
             let page = source.list(&request).await?;
             read += page.records.len() as u64;
             for native in &page.records {
-                let observed = spec.mapping.observe(native);
+                let observed = spec.observe(native);
                 found.extend(observed.xref.map(|xref| (observed.id, RecordId(xref))));
             }
             if page.next.is_none() {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::capability::Capabilities;
 use crate::contract::Side;
 use crate::mapping::{Compare, Observed, SideMapping};
-use crate::record::{EntityName, SyncId, SystemId};
+use crate::record::{EntityName, NativeRecord, SyncId, SystemId};
 
 /// A canonical entity: its fields and how its records are told apart. System-neutral.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -231,6 +231,20 @@ impl SideSpec {
         }
     }
 
+    /// A record of this side in canonical fields.
+    pub fn observe(&self, native: &NativeRecord) -> Observed {
+        self.observe_by(&self.mapping, native)
+    }
+
+    /// The same by another mapping, one that was in force once.
+    pub(crate) fn observe_by(&self, mapping: &SideMapping, native: &NativeRecord) -> Observed {
+        let mut observed = mapping.observe(native);
+        if self.capabilities.omits_empty {
+            observed.absent.clear();
+        }
+        observed
+    }
+
     /// Version of the mapping: travels with every message and base.
     pub fn mapping_version(&self) -> u64 {
         self.mapping_version
@@ -448,6 +462,7 @@ mod tests {
                 .into_iter()
                 .collect::<Fields>(),
             broken: BTreeMap::new(),
+            absent: Default::default(),
         };
         for (values, held, expected) in [
             (&["customer", "lead"][..], Some(Value::from("Lead ")), true),

@@ -19,6 +19,172 @@ fn what_only_the_target_has_is_kept_at_the_first_link_even_where_it_is_required(
     }
 }
 
+/// A record that does not have the field.
+fn without_the_field() -> Observed {
+    Observed {
+        absent: BTreeSet::from(["field".to_owned()]),
+        ..observed("")
+    }
+}
+
+#[test]
+fn a_field_that_held_something_and_is_not_in_the_record_waits_alone() {
+    let two_way = sync(Side::B, Direction::TwoWay);
+    let one_way = sync(Side::B, Direction::BToA);
+    let none = BTreeMap::new();
+    let run = |sync: &SyncSpec, source: &Observed, target: &Observed, halves: (Slot, Slot)| {
+        let base = Base::from([("field".to_owned(), pair(halves))]);
+        let merged = merge(&MergeInput {
+            target: Some(target),
+            base: Some(&base),
+            ..input(sync, source, &none)
+        });
+        assert!(merged.writes.is_empty() || merged.blocked.is_empty());
+        let waits = merged.blocked.contains_key("field");
+        assert!(
+            !waits || merged.base == base,
+            "what waits stays as it was settled"
+        );
+        (waits, merged.writes.contains_key("field"), merged.hint_target)
+    };
+    let (gone, is_a, is_b) = (without_the_field(), observed("a"), observed("b"));
+    let (waits, writes, hints, rests) = (
+        (true, false, false),
+        (false, true, false),
+        (false, false, true),
+        (false, false, false),
+    );
+    for (what, sync, source, target, halves, expected) in [
+        (
+            "gone from the source",
+            &two_way,
+            &gone,
+            &is_a,
+            (is("a"), is("a")),
+            waits,
+        ),
+        (
+            "gone from the source, one way",
+            &one_way,
+            &gone,
+            &is_a,
+            (is("a"), is("a")),
+            waits,
+        ),
+        (
+            "it never held anything",
+            &two_way,
+            &gone,
+            &is_b,
+            (is("b"), is("")),
+            rests,
+        ),
+        (
+            "emptied by a winner",
+            &two_way,
+            &gone,
+            &is_b,
+            (is("b"), CLEARED),
+            waits,
+        ),
+        (
+            "never seen on a side that leads",
+            &one_way,
+            &gone,
+            &is_b,
+            (is("b"), CLEARED),
+            rests,
+        ),
+        (
+            "gone from the target",
+            &two_way,
+            &is_b,
+            &gone,
+            (is("a"), is("a")),
+            waits,
+        ),
+        (
+            "gone from the target, one way",
+            &one_way,
+            &is_b,
+            &gone,
+            (is("a"), is("a")),
+            waits,
+        ),
+        (
+            "gone there, nothing to say here",
+            &two_way,
+            &is_a,
+            &gone,
+            (is("a"), is("a")),
+            rests,
+        ),
+        (
+            "emptied there",
+            &two_way,
+            &is_a,
+            &observed(""),
+            (is("a"), is("a")),
+            hints,
+        ),
+        (
+            "empty there before it was gone",
+            &two_way,
+            &is_b,
+            &gone,
+            (is(""), is("")),
+            writes,
+        ),
+        (
+            "emptied here",
+            &two_way,
+            &observed(""),
+            &is_a,
+            (is("a"), is("a")),
+            writes,
+        ),
+    ] {
+        assert_eq!(run(sync, source, target, halves), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_field_that_is_missing_at_the_first_link_is_empty() {
+    let sync = sync(Side::B, Direction::TwoWay);
+    let none = BTreeMap::new();
+    let merged = merge(&MergeInput {
+        target: Some(&without_the_field()),
+        ..input(&sync, &observed("b"), &none)
+    });
+    assert!(merged.blocked.is_empty() && merged.writes.contains_key("field"));
+}
+
+#[test]
+fn a_reference_that_a_record_may_name_otherwise_is_not_missed() {
+    let mut sync = sync(Side::B, Direction::TwoWay);
+    let by_email = || NamedBy {
+        field: "parent_email".into(),
+        equals: "email".into(),
+        within: None,
+        normalise: Normaliser::default(),
+    };
+    let base = Base::from([("field".to_owned(), pair((is("7"), is("7"))))]);
+    for (named_by, waits) in [(None, true), (Some(by_email()), false)] {
+        sync.model.fields.entry("field".into()).or_default().reference = Some(ReferenceSpec {
+            entity: "parent".into(),
+            required: false,
+            outside: Outside::Null,
+            named_by,
+        });
+        let merged = merge(&MergeInput {
+            target: Some(&observed("7")),
+            base: Some(&base),
+            ..input(&sync, &without_the_field(), &BTreeMap::new())
+        });
+        assert_eq!(merged.blocked.contains_key("field"), waits);
+    }
+}
+
 #[test]
 fn a_record_waits_for_a_parent_that_it_cannot_do_without() {
     let mut sync = with_first(

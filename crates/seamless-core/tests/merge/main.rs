@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use seamless_core::mapping::{FieldKind, FieldMapping, Observed, SideMapping};
 use seamless_core::pipeline::{
-    Answer, Base, Direction, EntityModel, FieldSpec, Half, Merge, MergeInput, Mistakes, Outside, Policy,
-    ReferenceSpec, Resolved, SideSpec, SyncSpec, Why, merge,
+    Answer, Base, Direction, EntityModel, FieldSpec, Half, Merge, MergeInput, Mistakes, NamedBy, Normaliser,
+    Outside, Policy, ReferenceSpec, Resolved, SideSpec, SyncSpec, Why, merge,
 };
 use seamless_core::{Capabilities, Fields, RecordId, Side, Stamp, SyncId, SystemId, Value};
 
@@ -92,6 +92,7 @@ fn observed(text: &str) -> Observed {
         xref: None,
         fields: Fields::from([("field".to_owned(), Value::text(text))]),
         broken: BTreeMap::new(),
+        absent: Default::default(),
     }
 }
 

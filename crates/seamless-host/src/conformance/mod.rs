@@ -72,6 +72,8 @@ pub struct Declared {
     pub compare_and_set: bool,
     /// Ids are numbers that only rise.
     pub ascending_ids: bool,
+    /// Records leave out what is empty.
+    pub omits_empty: bool,
     /// Values in one search.
     pub find_batch_max: usize,
     /// Writes at once.
@@ -206,6 +208,7 @@ impl From<&Capabilities> for Declared {
             },
             compare_and_set: can.compare_and_set,
             ascending_ids: can.ascending_ids,
+            omits_empty: can.omits_empty,
             find_batch_max: can.find_batch_max,
             write_concurrency: can.write_concurrency,
             settle_after_secs: can.settle_after.as_secs(),

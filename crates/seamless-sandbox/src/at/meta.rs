@@ -60,10 +60,7 @@ pub(crate) fn udfs(w: &World, entity: Entity) -> Reply {
 }
 
 fn is_there(w: &World, f: &Field) -> bool {
-    !w.faults
-        .missing_fields
-        .iter()
-        .any(|missing| missing.eq_ignore_ascii_case(&f.name))
+    !w.faults.has_lost(System::Autotask, &f.name)
 }
 
 fn common(f: &Field) -> Json {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use super::filter::{self, Node};
 use super::{Req, base_url, errors};
 use crate::calls::Note;
-use crate::schema::{Schema, UDF};
+use crate::schema::UDF;
 use crate::store::Rec;
 use crate::value::{Style, Value};
 use crate::wire::{Reply, Twists};
@@ -158,7 +158,8 @@ fn page(
         .iter()
         .map(|r| {
             render(
-                schema,
+                w,
+                entity,
                 r,
                 query.include.as_deref(),
                 any_udf,
@@ -248,7 +249,7 @@ pub(crate) fn by_id(w: &World, entity: Entity, id: i64) -> Reply {
     let table = w.table(System::Autotask, entity);
     let item = table.get(id).map_or(Json::Null, |rec| {
         let any = table.schema.udfs().any(|(f, _)| !rec.get(f).is_null());
-        render(&table.schema, rec, None, any, true)
+        render(w, entity, rec, None, any, true)
     });
     let mut reply = Reply::json(200, json!({ "item": item }));
     reply.note = Note {
@@ -271,7 +272,7 @@ pub(crate) fn children(w: &World, company: i64) -> Reply {
         .iter()
         .take(PAGE_MAX)
         .filter_map(|id| table.get(*id))
-        .map(|r| render(&table.schema, r, None, true, true))
+        .map(|r| render(w, Entity::Contact, r, None, true, true))
         .collect();
     let details = json!({
         "count": items.len(), "requestCount": PAGE_MAX, "prevPageUrl": null, "nextPageUrl": null,
@@ -280,7 +281,15 @@ pub(crate) fn children(w: &World, company: i64) -> Reply {
 }
 
 /// A record as JSON. Without any value in its user-defined fields they are `[]` or absent altogether.
-pub(crate) fn render(schema: &Schema, rec: &Rec, only: Option<&[u16]>, udfs: bool, empty_udfs: bool) -> Json {
+pub(crate) fn render(
+    w: &World,
+    entity: Entity,
+    rec: &Rec,
+    only: Option<&[u16]>,
+    udfs: bool,
+    empty_udfs: bool,
+) -> Json {
+    let schema = &w.table(System::Autotask, entity).schema;
     let mut out = Map::new();
     let mut list = Vec::new();
     for (i, field) in schema.fields.iter().enumerate() {
@@ -289,7 +298,7 @@ pub(crate) fn render(schema: &Schema, rec: &Rec, only: Option<&[u16]>, udfs: boo
             continue;
         }
         if field.is(UDF) {
-            if udfs {
+            if udfs && !w.faults.has_lost(System::Autotask, &field.name) {
                 let value = rec.get(i).to_json(field.kind, Style::Autotask);
                 list.push(json!({ "name": field.name, "value": value }));
             }

@@ -88,7 +88,9 @@ pub(crate) fn endpoint_of(path: &str) -> String {
 /// A record as the CRM shows it.
 pub(super) fn render(w: &World, entity: Entity, rec: &crate::store::Rec) -> Json {
     let schema = &w.table(System::Crm, entity).schema;
-    let fields = schema.fields.iter().enumerate().map(|(i, field)| {
+    let fields = schema.fields.iter().enumerate();
+    let there = fields.filter(|(_, field)| !w.faults.has_lost(System::Crm, &field.name));
+    let fields = there.map(|(i, field)| {
         let i = i as u16;
         (
             field.name.clone(),

@@ -95,7 +95,8 @@ fn read_body(w: &World, entity: Entity, body: &Json) -> Result<Changes, Reply> {
     };
     let mut changes = Vec::new();
     for (name, json) in object {
-        let Some(index) = schema.find(name).filter(|f| schema.name(*f) == name) else {
+        let is_there = |f: &u16| schema.name(*f) == name && !w.faults.has_lost(CRM, name);
+        let Some(index) = schema.find(name).filter(is_there) else {
             return Err(invalid(name, "unknown field"));
         };
         let field = schema.field(index);

@@ -13,6 +13,7 @@ use seamless_core::{
 
 use super::checks::Violation;
 use super::executor::Sim;
+use super::model::ACCOUNT_HAS;
 use super::plan::Plan;
 use super::rng::Rng;
 use super::world::{Landing, Record, World, floor, has_unique_key};
@@ -53,9 +54,11 @@ impl Connector {
                 0 => self.plan.closed_at.map(|_| "kind"),
                 _ => (self.plan.refusals > 0).then_some("note"),
             };
-            let refused = refused.filter(|field| !plain.contains_key(*field));
+            let vanishes = self.plan.vanishes.filter(|gone| gone.system == self.system);
+            let refused = [refused, vanishes.map(|gone| gone.field)];
+            let is_refused = |path: &str| refused.contains(&Some(path)) && !plain.contains_key(path);
             let native: Fields = writes
-                .filter(|write| refused != Some(write.path.as_str()))
+                .filter(|write| !is_refused(&write.path))
                 .map(|write| (write.path.clone(), write.native.clone()))
                 .collect();
             let here = item.record.side.other().index() == self.system;
@@ -70,10 +73,24 @@ impl Connector {
         }
     }
 
-    fn native(&self, entity: &str, id: u64, record: &Record, now: Duration) -> NativeRecord {
-        let native = record.native(id, now);
-        let stamp = native.stamp.filter(|_| has_stamps(entity, self.system));
-        NativeRecord { stamp, ..native }
+    fn native(
+        &self,
+        world: &World,
+        entity: &str,
+        (id, record): (u64, &Record),
+        now: Duration,
+    ) -> NativeRecord {
+        let mut native = record.native(id, now);
+        native.stamp = native.stamp.filter(|_| has_stamps(entity, self.system));
+        if !omits_empty(&self.plan, entity, self.system) {
+            for field in ACCOUNT_HAS {
+                native.fields.entry((*field).to_owned()).or_default();
+            }
+        }
+        native
+            .fields
+            .retain(|field, _| !world.has_vanished(self.system, entity, field));
+        native
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
@@ -101,6 +118,12 @@ fn has_stamps(entity: &str, system: usize) -> bool {
     (entity, system) != ("opportunity", 0)
 }
 
+/// Where a field can vanish, records have all the others.
+fn omits_empty(plan: &Plan, entity: &str, system: usize) -> bool {
+    let vanishes = plan.vanishes.is_some_and(|vanish| vanish.system == system);
+    !(vanishes && entity == "account")
+}
+
 /// What this run's systems can do.
 pub(super) fn capabilities(plan: &Plan, entity: &str, system: usize) -> Capabilities {
     Capabilities {
@@ -118,6 +141,7 @@ pub(super) fn capabilities(plan: &Plan, entity: &str, system: usize) -> Capabili
         write_concurrency: 1,
         settle_after: plan.settle_after,
         search_lag_max: plan.search_lag,
+        omits_empty: omits_empty(plan, entity, system),
     }
 }
 
@@ -141,7 +165,7 @@ impl Reader for Connector {
             ids.iter()
                 .filter_map(|id| {
                     let id = id.0.parse().ok()?;
-                    Some(self.native(entity, id, table?.get(&id)?, now))
+                    Some(self.native(&world, entity, (id, table?.get(&id)?), now))
                 })
                 .collect()
         };
@@ -167,7 +191,7 @@ impl Reader for Connector {
                                 fields.get(field) == Some(value)
                             }
                         })
-                        .map(|(id, record)| self.native(entity, **id, record, now))
+                        .map(|(id, record)| self.native(&world, entity, (**id, record), now))
                         .collect()
                 })
                 .collect()
@@ -221,7 +245,7 @@ impl Source for Connector {
             Page {
                 records: rows
                     .into_iter()
-                    .map(|(id, record)| self.native(&request.entity, id, record, now))
+                    .map(|row| self.native(&world, &request.entity, row, now))
                     .collect(),
                 next,
                 server_time: self.plan.server_time.then(|| Timestamp(floor(now, &self.plan))),
@@ -267,7 +291,7 @@ impl Connector {
             let faulty = !state.calm && state.rng.per_mille(self.plan.write_faults);
             if faulty { Some(state.rng.below(4)) } else { None }
         };
-        if let Some(field) = self.refused(&write.action) {
+        if let Some(field) = self.refused(write) {
             self.sim
                 .note(|| format!("write {} {} refused: {field}", self.system, write.entity));
             let refused = Error::invalid("simulated rule").field(field);
@@ -314,13 +338,23 @@ impl Connector {
 }
 
 impl Connector {
-    /// A field that will not do: the second system has a rule of its own for notes now and then, the first may have closed an option.
-    fn refused(&self, action: &WriteAction) -> Option<&'static str> {
-        let fields = match action {
+    /// A field that will not do: the second system has a rule of its own for notes now and then, the first may have closed an option, and either may
+    /// have lost a field.
+    fn refused(&self, write: &Write) -> Option<&'static str> {
+        let fields = match &write.action {
             WriteAction::Create { fields } | WriteAction::Update { fields, .. } => fields,
             WriteAction::Delete { .. } => return None,
         };
-        let closed = self.world().option_closed;
+        let (closed, vanished) = {
+            let world = self.world();
+            (world.option_closed, world.vanished)
+        };
+        let gone = vanished.filter(|(system, field)| {
+            *system == self.system && write.entity == "account" && fields.contains_key(*field)
+        });
+        if let Some((_, field)) = gone {
+            return Some(field);
+        }
         let mut state = self.sim.state();
         if state.calm {
             return None;

@@ -162,6 +162,15 @@ impl Run {
                     self.sim.note(|| "an option is closed".to_owned());
                     self.world().option_closed = true;
                 }
+                if let Some(vanish) = self.plan.vanishes {
+                    let is_gone = (vanish.from..vanish.to).contains(&events);
+                    let gone = is_gone.then_some((vanish.system, vanish.field));
+                    let mut world = self.world();
+                    if world.vanished != gone {
+                        self.sim.note(|| format!("a field is gone: {gone:?}"));
+                        world.vanished = gone;
+                    }
+                }
                 if let Some(disaster) = self.plan.disaster {
                     if disaster.backup == Some(events) {
                         backup = self.store.snapshot();
@@ -230,6 +239,7 @@ impl Run {
     /// No more faults: everything must settle, be right, and stay so.
     fn come_to_rest(&self, executor: &mut Executor, _: &mut Rng) -> Option<Violation> {
         self.sim.state().calm = true;
+        self.world().vanished = None;
         let started = (executor.steps(), self.sim.now());
         let mut quiet_since: Option<(u64, Polls)> = None;
         loop {

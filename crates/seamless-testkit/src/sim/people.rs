@@ -295,6 +295,9 @@ impl Run {
             },
             _ => id,
         };
+        if world.has_vanished(side, entity, field) {
+            return;
+        }
         world.next_edit += 1;
         let number = world.next_edit;
         let value = if field == "xref" {

@@ -77,6 +77,8 @@ pub struct Plan {
     pub rewrites: Option<usize>,
     /// Options that the first system refuses from this event on, until the storm is over.
     pub closed_at: Option<u64>,
+    /// A field of the accounts that a system does not have for a while.
+    pub vanishes: Option<Vanish>,
     /// The mappings call their options otherwise from this event on.
     pub remapped_at: Option<u64>,
     /// Tickets are synchronised, too, and which way.
@@ -89,6 +91,19 @@ pub struct Plan {
     pub reconciled: bool,
     /// What reconciliation makes of an edit against the flow.
     pub on_drift: OnDrift,
+}
+
+/// A field that somebody takes out of a system and brings back, with what it held.
+#[derive(Debug, Clone, Copy)]
+pub struct Vanish {
+    /// The system.
+    pub system: usize,
+    /// Its native field.
+    pub field: &'static str,
+    /// The event from which on records come without it, and writes that name it are refused.
+    pub from: u64,
+    /// The event at which it is back, at the latest when the storm is over.
+    pub to: u64,
 }
 
 /// The store goes back to what it was, while the systems and the bus stay as they are.
@@ -143,6 +158,7 @@ impl Plan {
             second_unique: false,
             rewrites: None,
             closed_at: None,
+            vanishes: None,
             plans: *rng.pick(&[0, 0, 1, 3]).unwrap_or(&0),
             unlinks: *rng.pick(&[0, 0, 60]).unwrap_or(&0),
             refusals: *rng.pick(&[0, 0, 300]).unwrap_or(&0),
@@ -170,6 +186,21 @@ impl Plan {
         plan.closed_at = rng.per_mille(150).then(|| rng.between(20, events - 20));
         plan.second_unordered = rng.per_mille(250);
         plan.second_unique = rng.per_mille(250);
+        let mut rng = Rng::new(seed ^ 0x7a15);
+        plan.vanishes = rng.per_mille(200).then(|| {
+            let from = rng.between(10, events - 20);
+            Vanish {
+                system: rng.below(2) as usize,
+                field: rng
+                    .pick(&["note", "phone", "kind", "title", "origin"])
+                    .copied()
+                    .unwrap_or("note"),
+                from,
+                to: rng.between(from + 1, events + 20),
+            }
+        });
+        // What a record held that was linked while the field was gone: its stamp does not tell when it is back.
+        plan.reconciled |= plan.vanishes.is_some();
         // Where references are cleared as well, a copy may be all that still names the other record.
         let mut rng = Rng::new(seed ^ 0xc0b1);
         if !plan.clear_xrefs && plan.unlinks == 0 && rng.per_mille(250) {

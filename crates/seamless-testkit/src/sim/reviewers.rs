@@ -89,7 +89,7 @@ impl Reviewer {
                 .await;
             let calm = self.sim.state().calm;
             // The next look tries again; what the storm took back is brought in the calm.
-            if calm || self.plan.refusals > 0 || self.plan.tickets.is_some() {
+            if calm || self.plan.refusals > 0 || self.plan.tickets.is_some() || self.plan.vanishes.is_some() {
                 for sync in self.engine.syncs.keys() {
                     // The next look tries again.
                     drop(self.engine.look_again_at_held(sync).await);

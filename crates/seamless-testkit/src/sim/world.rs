@@ -35,6 +35,8 @@ pub(super) struct World {
     pub(super) apart: BTreeSet<(SyncId, RecordId, RecordId)>,
     /// The first system has closed an option.
     pub(super) option_closed: bool,
+    /// The field that accounts of a system come without for the time being.
+    pub(super) vanished: Option<(usize, &'static str)>,
 }
 
 /// A copy that a person made of an account, and whom its cross-reference named.
@@ -138,6 +140,7 @@ impl World {
             answers: Vec::new(),
             apart: BTreeSet::new(),
             option_closed: false,
+            vanished: None,
         }
     }
 
@@ -150,10 +153,11 @@ impl World {
         &mut self,
         system: usize,
         entity: &str,
-        fields: Fields,
+        mut fields: Fields,
         now: Duration,
         plan: &Plan,
     ) -> u64 {
+        fields.retain(|field, _| !self.has_vanished(system, entity, field));
         self.insert(system, entity, fields, now, plan, false)
     }
 
@@ -346,8 +350,9 @@ impl World {
                 let mut problem = unasked;
                 let mut overwritten = 0;
                 for (field, value) in fields.iter().filter(|(field, _)| *field != "xref") {
-                    let (read, held) = (current.fields.get(field), record.fields.get(field));
-                    if read == Some(value) {
+                    let or_empty = |fields: &Fields| fields.get(field).cloned().unwrap_or_default();
+                    let (read, held) = (or_empty(&current.fields), or_empty(&record.fields));
+                    if current.fields.get(field) == Some(value) {
                         problem = Some(Violation::new(
                             "I13",
                             format!("{field} was written although it held that value"),
@@ -364,7 +369,10 @@ impl World {
                         {
                             change.excused = true;
                         }
-                        if landing.sent.saturating_sub(read_at(current)) > STALE_READ_MAX {
+                        // A field that comes back leaves no trace on the record.
+                        let was_gone = plan.vanishes.is_some_and(|vanish| vanish.field == field)
+                            && !current.fields.contains_key(field);
+                        if landing.sent.saturating_sub(read_at(current)) > STALE_READ_MAX && !was_gone {
                             let what = format!("{field} was overwritten by a write sent long after its read");
                             problem = Some(Violation::new("I14", what));
                         }
@@ -390,6 +398,11 @@ impl World {
                 Err(Error::invalid("deletes are off"))
             }
         }
+    }
+
+    /// Whether somebody has taken the field out of the system.
+    pub(super) fn has_vanished(&self, system: usize, entity: &str, field: &str) -> bool {
+        entity == "account" && self.vanished == Some((system, field))
     }
 
     fn is_key_taken(&self, system: usize, landing: &Landing) -> bool {

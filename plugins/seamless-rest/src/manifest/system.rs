@@ -108,6 +108,10 @@ pub struct CapabilitySpec {
     /// Whether our cross-reference field is `unique`, `searchable` or there is `none`. Default `none`.
     #[serde(default)]
     pub external_key: Option<ExternalKeySpec>,
+    /// Whether records leave out fields that are empty. Where they do not, a field that held something and is not in a record any more has not been
+    /// read: it waits, and empties nothing on the other side. Default false.
+    #[serde(default)]
+    pub omits_empty: Option<bool>,
 }
 
 /// See `seamless_core::ExternalKey`.

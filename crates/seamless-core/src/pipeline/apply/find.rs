@@ -152,7 +152,7 @@ async fn look_up(
             records
                 .into_iter()
                 .flatten()
-                .map(|native| sync.side(side).mapping.observe(native))
+                .map(|native| sync.side(side).observe(native))
                 .collect()
         };
     let mut all = Vec::with_capacity(indexes.len());

@@ -1,6 +1,6 @@
 //! How a record ends: what an item that needs no write, or a write that landed, means for link, base, seen versions, ledger and hints.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::commit::{Outcome, commit_all};
@@ -29,6 +29,8 @@ pub(crate) struct Landing {
     pub(crate) target_stamp: Option<Stamp>,
     pub(crate) target_xref: Option<String>,
     pub(crate) readback: Option<Observed>,
+    /// Fields that the target was seen to have before the write.
+    pub(crate) target_had: BTreeSet<String>,
     pub(crate) writes: BTreeMap<String, FieldWrite>,
     pub(crate) planned: Base,
     pub(crate) blocked: BTreeMap<String, String>,
@@ -231,6 +233,7 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
         target,
         target_stamp,
         readback,
+        target_had,
         writes,
         planned,
         new_link,
@@ -286,7 +289,12 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
             halves[t] = Half::Known(back.clone());
             continue;
         }
-        if held_it_before {
+        let is_absent = readback.absent.contains(name) && !engine.mistakes.has(Mistake::AbsentIsEmpty);
+        if is_absent && target_had.contains(name) {
+            // It was there, and has gone since: the confirmation is all there is to know.
+            continue;
+        }
+        if held_it_before || is_absent {
             // Confirmed, and nothing has changed. Taking it for somebody's edit would carry the old value back over the new one.
             match settled.get(name) {
                 Some(halves) => pair.base.insert(name.clone(), halves.clone()),

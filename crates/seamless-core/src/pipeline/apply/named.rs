@@ -62,7 +62,7 @@ pub(super) async fn resolve(applier: &Applier, items: &mut [Item]) -> Result<()>
             .find(&spec.mapping.entity, &lookups)
             .await?;
         for (asked, records) in group.iter().zip(found) {
-            let records = records.iter().map(|native| spec.mapping.observe(native));
+            let records = records.iter().map(|native| spec.observe(native));
             let item = &mut items[asked.index];
             let Some(mut source) = item.source.take() else {
                 continue;

@@ -342,7 +342,7 @@ async fn search_now(engine: &Engine, item: &Item) -> Option<RecordId> {
     let ours: Vec<RecordId> = found
         .into_iter()
         .flatten()
-        .map(|native| spec.mapping.observe(&native))
+        .map(|native| spec.observe(&native))
         .filter(|record| record.xref.as_deref() == Some(item.key.id.as_str()))
         .map(|record| record.id)
         .collect();
@@ -513,6 +513,11 @@ fn landing(engine: &Engine, item: &Item, job: Job, id: RecordId, readback: Optio
             None => Some(item.key.id.0.clone()),
         },
         readback,
+        target_had: item
+            .target
+            .iter()
+            .flat_map(|target| target.observed.present())
+            .collect(),
         writes: job.intent.writes,
         planned: job.intent.planned,
         blocked: job.intent.blocked,

@@ -68,7 +68,7 @@ impl Watch {
                 row: watched_row(&spec.system, &self.sync.model.name, &record.id),
                 expect: Expect::Absent,
                 known: None,
-                observed: spec.mapping.observe(record),
+                observed: spec.observe(record),
             };
             looks.insert(record.id.clone(), look);
         }

@@ -379,7 +379,7 @@ impl Poller {
         let engine = &self.engine;
         let observed: Vec<Observed> = records
             .iter()
-            .map(|record| sync.side(side).mapping.observe(record))
+            .map(|record| sync.side(side).observe(record))
             .collect();
         let keys: Vec<RecordKey> = observed
             .iter()

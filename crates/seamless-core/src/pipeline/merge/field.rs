@@ -1,6 +1,7 @@
 //! One field: what becomes of it, case by case.
 
 use super::{Conflict, FieldWrite, Half, Merge, MergeInput, Resolved, Why};
+use crate::contract::Side;
 use crate::mapping::{Observed, Projection};
 use crate::pipeline::conflict::{ASKED, winner};
 use crate::pipeline::mistakes::Mistake;
@@ -34,14 +35,31 @@ pub(super) fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, 
     };
     let two_way = direction.flows_from(input.side.other());
     let halves = input.base.and_then(|base| base.get(name));
+    // A cleared half is that of a winner. Otherwise it says nothing: of a reference that waits, of a field that only follows.
+    let may_have_won = |side: &Half| *side != Half::Cleared || two_way && spec.reference.is_none();
+    let missed_here = halves
+        .filter(|halves| may_have_won(&halves[s]) && !(halves[s] == Half::Cleared && target.is_empty()))
+        .and_then(|halves| missed(input, name, input.side, input.source, &halves[s]));
+    if let Some(reason) = missed_here {
+        plan.blocked.insert(name.to_owned(), reason);
+        return;
+    }
+    let missed_there = halves
+        .filter(|halves| may_have_won(&halves[t]))
+        .and_then(|halves| missed(input, name, input.side.other(), target_record, &halves[t]));
     let (source_dirty, target_dirty) = match halves {
         Some(halves) => (halves[s].is_dirty(source), halves[t].is_dirty(target)),
         None => (true, true),
     };
     if !source_dirty {
-        if target_dirty && two_way && !input.mistakes.has(Mistake::TargetHintLost) {
+        let is_news = target_dirty && missed_there.is_none();
+        if is_news && two_way && !input.mistakes.has(Mistake::TargetHintLost) {
             plan.hint_target = true;
         }
+        return;
+    }
+    if let Some(reason) = missed_there {
+        plan.blocked.insert(name.to_owned(), reason);
         return;
     }
     if !two_way && source.is_empty() && halves.is_some_and(|halves| halves[s] == Half::Cleared) {
@@ -135,6 +153,28 @@ pub(super) fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, 
         Half::Known(projected.predicted.clone()),
     );
     write_field(input, name, projected, target.clone(), why, plan);
+}
+
+/// Why a field that is not in a record cannot be merged: it held something when it was settled, and nobody has emptied it.
+fn missed(input: &MergeInput<'_>, name: &str, side: Side, record: &Observed, half: &Half) -> Option<String> {
+    let held = match half {
+        Half::Known(value) => !value.is_empty(),
+        Half::Cleared => true,
+    };
+    if !held || !record.absent.contains(name) || input.mistakes.has(Mistake::AbsentIsEmpty) {
+        return None;
+    }
+    let reference = input.sync.model.fields.get(name)?.reference.as_ref();
+    if reference.is_some_and(|reference| reference.named_by.is_some()) {
+        // A record may name it by something else, and need not have the field.
+        return None;
+    }
+    let mapping = &input.sync.side(side).mapping;
+    let native = &mapping.fields.get(name)?.native;
+    Some(format!(
+        "{native} is not in the record any more, and held a value: bring it back to {}, or map another field (a system that leaves out what is empty has to say so: omits_empty)",
+        mapping.entity
+    ))
 }
 
 /// Where a person decides, the person is asked: it may be somebody's edit.

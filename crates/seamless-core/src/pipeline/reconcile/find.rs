@@ -120,7 +120,7 @@ impl Sweep {
         let observed: Vec<Observed> = records
             .iter()
             .filter(|record| taken.insert(record.id.clone()))
-            .map(|record| sync.side(side).mapping.observe(record))
+            .map(|record| sync.side(side).observe(record))
             .collect();
         let keys: Vec<RecordKey> = observed
             .iter()
@@ -316,7 +316,12 @@ fn differing(
         let Some(found) = observed.fields.get(name) else {
             continue;
         };
-        if spec.passenger || !there.contains_key(name) || !wanted(sync.flow_of(spec).flows_from(side)) {
+        // What is not in the record was not read.
+        if observed.absent.contains(name)
+            || spec.passenger
+            || !there.contains_key(name)
+            || !wanted(sync.flow_of(spec).flows_from(side))
+        {
             continue;
         }
         let half = pair.base.get(name).map(|halves| &halves[side.index()]);

@@ -181,7 +181,7 @@ impl Case<'_> {
             Some(row) => self.engine.typed().sealed(&pair_key, row)?,
             None => Pair::default(),
         };
-        let now = self.mapping.observe(&seen.native);
+        let now = self.sync.side(side).observe_by(&self.mapping, &seen.native);
         let mut planned = self.intent.planned.clone();
         let landed = |name: &String, write: &super::merge::FieldWrite| {
             let compare = self.sync.model.compare_of(name);
@@ -329,7 +329,7 @@ impl Case<'_> {
         let records: Vec<Observed> = found
             .into_iter()
             .flatten()
-            .map(|native| self.mapping.observe(&native))
+            .map(|native| self.sync.side(side).observe_by(&self.mapping, &native))
             .collect();
         let keys: Vec<RecordKey> = records
             .iter()
@@ -439,6 +439,7 @@ impl Case<'_> {
             target_stamp: self.intent.target_stamp,
             target_xref: readback.xref.clone(),
             readback: Some(readback),
+            target_had: BTreeSet::new(),
             writes,
             planned,
             blocked: self.intent.blocked.clone(),

@@ -85,7 +85,7 @@ pub(super) async fn find_stamped(
     let mut records: Vec<Observed> = found
         .into_iter()
         .flatten()
-        .map(|native| mapping.observe(&native))
+        .map(|native| sync.side(source.side.other()).observe_by(mapping, &native))
         .collect();
     records.retain(|record| record.xref.as_deref() == Some(source.id.as_str()));
     records.sort_by_key(|record| (record.id.0.len(), record.id.0.clone()));

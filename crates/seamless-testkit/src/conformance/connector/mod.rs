@@ -266,6 +266,7 @@ const CASES: &[(&str, Case)] = cases![
     writing::a_late_write_is_not_sent,
     writing::outcomes_come_in_order,
     writing::values_survive_exactly,
+    writing::an_emptied_field_is_not_a_missing_one,
     failing::a_lost_answer_is_unknown,
     failing::a_lost_write_is_not_repeated,
     failing::an_unexplained_fault_is_unknown,

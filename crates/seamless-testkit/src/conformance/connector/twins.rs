@@ -91,6 +91,7 @@ enum Flaw {
     IgnoresSendBy,
     ReversesOutcomes,
     RoundsNumbers,
+    LeavesOutEmpty,
     LostIsNotApplied,
     RepeatsLostWrites,
     FaultIsNotApplied,
@@ -138,6 +139,7 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::IgnoresSendBy, "a_late_write_is_not_sent"),
     (Flaw::ReversesOutcomes, "outcomes_come_in_order"),
     (Flaw::RoundsNumbers, "values_survive_exactly"),
+    (Flaw::LeavesOutEmpty, "an_emptied_field_is_not_a_missing_one"),
     (Flaw::LostIsNotApplied, "a_lost_answer_is_unknown"),
     (Flaw::RepeatsLostWrites, "a_lost_write_is_not_repeated"),
     (Flaw::FaultIsNotApplied, "an_unexplained_fault_is_unknown"),
@@ -384,6 +386,9 @@ impl Reader for Twin {
         for record in &mut records {
             if self.is(Flaw::ClaimsCompareAndSet) {
                 record.version = None;
+            }
+            if self.is(Flaw::LeavesOutEmpty) {
+                record.fields.retain(|_, value| !value.is_empty());
             }
             if self.is(Flaw::RoundsNumbers)
                 && let Some(Value::Int(number)) = record.fields.get("amount").cloned()

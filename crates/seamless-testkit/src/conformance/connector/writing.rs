@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use seamless_core::{Effect, ErrorKind, ExternalKey, Lookup, NativeRecord};
+use seamless_core::{Effect, ErrorKind, ExternalKey, Lookup, NativeRecord, Value};
 
 use super::{Ground, PAGES_MAX, Stop, ensure, has, plain};
 
@@ -224,6 +224,39 @@ pub(super) async fn values_survive_exactly(ground: &Ground) -> Result<(), Stop> 
             in_list.unwrap_or_default() == read,
             "{} is another one in a list than in a fetch",
             exact.field
+        );
+    }
+    Ok(())
+}
+
+pub(super) async fn an_emptied_field_is_not_a_missing_one(ground: &Ground) -> Result<(), Stop> {
+    if ground.capabilities.omits_empty {
+        return Err(Stop::Skipped("records leave out what is empty".to_owned()));
+    }
+    let field = &ground.subject.other;
+    let mut filled = ground.fields(110);
+    filled.insert(field.clone(), "soon gone".into());
+    let written = ground.write(ground.create(filled)).await??;
+    let current = ground.read(&written.id).await?;
+    if ground
+        .write(ground.update(current, field, Value::Null))
+        .await?
+        .is_err()
+    {
+        return Err(Stop::Skipped(format!("{field} cannot be emptied")));
+    }
+    let mut read = vec![ground.read(&written.id).await?];
+    read.extend(ground.list(None, 500).await?);
+    for record in read.iter().filter(|record| record.id == written.id) {
+        let held = seamless_core::lookup(&record.fields, field);
+        ensure!(
+            held.is_some_and(Value::is_empty),
+            "{field} was emptied, and is {}: a field that is not there has not been read, unless `omits_empty` is declared",
+            if held.is_some() {
+                "not empty"
+            } else {
+                "not in the record"
+            }
         );
     }
     Ok(())

@@ -12,6 +12,11 @@ pub(in crate::sim) const PEOPLE_EDIT: &[&str] = &[
     "phone", "title", "note", "note", "kind", "title", "tier", "memo", "origin",
 ];
 
+/// What an account has, filled in or not.
+pub(in crate::sim) const FIELDS: &[&str] = &[
+    "name", "postal", "phone", "title", "note", "kind", "tier", "memo", "origin", "parent", "xref",
+];
+
 pub(super) fn model() -> EntityModel {
     let phone = FieldSpec {
         compare: Compare::PhoneDigits,

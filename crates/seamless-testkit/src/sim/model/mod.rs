@@ -14,7 +14,7 @@ use seamless_core::pipeline::{
 use super::plan::Plan;
 use super::rng::Rng;
 
-pub(super) use account::PEOPLE_EDIT as ACCOUNT_FIELDS;
+pub(super) use account::{FIELDS as ACCOUNT_HAS, PEOPLE_EDIT as ACCOUNT_FIELDS};
 pub(super) use opportunity::{PEOPLE_EDIT as OPPORTUNITY_FIELDS, required_there};
 pub(super) use ticket::PEOPLE_EDIT as TICKET_FIELDS;
 
