@@ -106,6 +106,12 @@ impl SideMapping {
         }
     }
 
+    /// What a value in the words of this mapping is in those of another: written by the one, and read by the other. `None` where that cannot be said.
+    pub(crate) fn translate(&self, field: &str, value: &Value, other: &SideMapping) -> Option<Value> {
+        let (native, _) = self.fields.get(field)?.write(value.clone()).ok()?;
+        other.fields.get(field)?.read(&native).ok()
+    }
+
     /// What `default_from` gives for a field that the source does not have; `None` when it gives nothing.
     pub fn computed_default(&self, field: &str, source: &Fields, today: Date) -> Option<Value> {
         let mapping = self.fields.get(field)?;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use super::apply::Item;
 use super::engine::Engine;
 use super::ledger::Reason;
-use super::merge::Half;
+use super::merge::{Half, Unseen};
 use super::mistakes::Mistake;
 use super::state::{Pair, Rows, cursor_row};
 use crate::contract::{Expect, Op, RowKey, Side, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mapping::SideMapping;
 use crate::record::{NativeRecord, SyncId};
+use crate::value::Value;
 
 fn mapping_row(sync: &SyncId, side: Side, version: u64) -> RowKey {
     RowKey::new(
@@ -137,21 +138,52 @@ impl Engine {
 fn reread(pair: &mut Pair, side: Side, native: &NativeRecord, old: &SideMapping, now: &SideMapping) {
     let (then, current) = (old.observe(native), now.observe(native));
     for (name, halves) in &mut pair.base {
-        let half = &mut halves[side.index()];
-        let (Half::Known(settled), Some(old_field), Some(new_field)) =
-            (&*half, old.fields.get(name), now.fields.get(name))
-        else {
+        let (Some(old_field), Some(new_field)) = (old.fields.get(name), now.fields.get(name)) else {
             continue;
         };
         if old_field == new_field {
             continue;
         }
-        let unedited = then.fields.get(name) == Some(settled);
-        *half = match current.fields.get(name) {
-            Some(value) if unedited => Half::Known(value.clone()),
-            _ => Half::Cleared,
+        let in_new_words = |half: &Half| translated(half, side, name, old, now);
+        let is_there = !then.absent.contains(name);
+        let half = match &halves[side.index()] {
+            Half::Known(settled) if is_there => match current.fields.get(name) {
+                Some(value) if then.fields.get(name) == Some(settled) => Half::Known(value.clone()),
+                _ => Half::Cleared,
+            },
+            // Nothing to compare it with.
+            half => in_new_words(half),
         };
+        halves[side.index()] = half;
+        if let Half::Unseen(write) = &mut halves[side.other().index()]
+            && let Some(settled) = &mut write.settled
+        {
+            settled[side.index()] = in_new_words(&settled[side.index()]);
+        }
     }
+}
+
+/// A half that was written under one mapping, in the words of another. Cleared where they have no word for it.
+fn translated(half: &Half, side: Side, name: &str, old: &SideMapping, now: &SideMapping) -> Half {
+    let word = |value: &Value| old.translate(name, value, now);
+    let in_new_words = match half {
+        Half::Known(value) => word(value).map(Half::Known),
+        Half::Cleared => None,
+        Half::Unseen(write) => word(&write.sent)
+            .zip(word(&write.before))
+            .map(|(sent, before)| {
+                let mut settled = write.settled.clone();
+                if let Some(halves) = &mut settled {
+                    halves[side.index()] = translated(&halves[side.index()], side, name, old, now);
+                }
+                Half::Unseen(Box::new(Unseen {
+                    sent,
+                    before,
+                    settled,
+                }))
+            }),
+    };
+    in_new_words.unwrap_or(Half::Cleared)
 }
 
 #[cfg(test)]
@@ -160,7 +192,7 @@ mod tests {
 
     use super::*;
     use crate::mapping::{FieldMapping, OptionMap};
-    use crate::value::{Fields, Value};
+    use crate::value::Fields;
 
     fn mapping(options: OptionMap) -> SideMapping {
         SideMapping {
@@ -176,7 +208,7 @@ mod tests {
     fn half(pair: &Pair, name: &str) -> Option<String> {
         match &pair.base[name][0] {
             Half::Known(value) => value.to_plain(),
-            Half::Cleared => None,
+            Half::Cleared | Half::Unseen(_) => None,
         }
     }
 

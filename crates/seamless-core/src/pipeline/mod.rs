@@ -42,7 +42,7 @@ pub use events::{
 pub use intake::{PollStep, Poller};
 pub use ledger::{Entry, EntryField, Reason};
 pub use matching::{Candidate, RuleOutcome, judge, key_of};
-pub use merge::{Base, Conflict, FieldWrite, Half, Merge, MergeInput, Resolved, Why, merge};
+pub use merge::{Base, Conflict, FieldWrite, Half, Merge, MergeInput, Resolved, Unseen, Why, merge};
 pub use mistakes::{Mistake, Mistakes};
 pub use origin::Origins;
 pub use rebuild::Rebuilt;

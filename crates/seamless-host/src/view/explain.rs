@@ -230,6 +230,7 @@ impl Books {
 fn fields_of(pair: &Pair, side: Side) -> BTreeMap<String, FieldState> {
     let value = |half: &Half| match half {
         Half::Known(value) => Some(value.to_json()),
+        Half::Unseen(write) => Some(write.sent.to_json()),
         Half::Cleared => None,
     };
     let names = pair.base.keys().chain(pair.blocked.keys());

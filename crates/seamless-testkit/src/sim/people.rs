@@ -298,6 +298,10 @@ impl Run {
         if world.has_vanished(side, entity, field) {
             return;
         }
+        if field == "xref" && side == 1 && self.plan.second_unordered && !is_named(&world, 0, entity, id) {
+            // Without order among its ids, a record whose create is in doubt cannot be told from a new one once its cross-reference is gone.
+            return;
+        }
         world.next_edit += 1;
         let number = world.next_edit;
         let value = if field == "xref" {
@@ -343,6 +347,13 @@ impl Run {
         };
         world.edit(side, edit, delay, &self.plan);
     }
+}
+
+/// Whether a record of a system carries a cross-reference to `id`.
+fn is_named(world: &World, system: usize, entity: &str, id: u64) -> bool {
+    let id = Value::Text(id.to_string());
+    let mut records = world.records(system, entity);
+    records.any(|(_, record)| record.fields.get("xref") == Some(&id))
 }
 
 /// The account that a ticket is moved to. One that may be somebody's stays where that person is.

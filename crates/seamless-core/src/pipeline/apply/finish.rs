@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::mapping::{FieldKind, Observed};
 use crate::pipeline::events::OwnWrite;
 use crate::pipeline::ledger::{Entry, Reason};
-use crate::pipeline::merge::{Base, FieldWrite, Half, Why};
+use crate::pipeline::merge::{Base, FieldWrite, Half, Unseen, Why, is_missing, missing_sentence};
 use crate::pipeline::mistakes::Mistake;
 use crate::pipeline::rewrite;
 use crate::pipeline::spec::SyncSpec;
@@ -270,6 +270,23 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
         let Some(halves) = pair.base.get_mut(name) else {
             continue;
         };
+        if is_missing(&sync, key.side.other(), name, readback, engine.mistakes) {
+            if target_had.contains(name) {
+                // It was there, took the write, and has gone since.
+                continue;
+            }
+            // Whether the write arrived will be seen when the field is there again.
+            halves[t] = Half::Unseen(Box::new(Unseen {
+                sent: write.predicted.clone(),
+                before: write.before.clone(),
+                settled: settled.get(name).cloned(),
+            }));
+            let sentence = missing_sentence(&sync, key.side.other(), name);
+            let note = format!("{name} waits: {sentence}");
+            pair.blocked.insert(name.clone(), sentence);
+            entries.push(Entry::new(now, &key, Reason::FieldBlocked, note).other(&target));
+            continue;
+        }
         if compare.same(&write.predicted, back) || engine.mistakes.has(Mistake::ReadBackUnpredicted) {
             halves[t] = Half::Known(back.clone());
             continue;
@@ -289,12 +306,7 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
             halves[t] = Half::Known(back.clone());
             continue;
         }
-        let is_absent = readback.absent.contains(name) && !engine.mistakes.has(Mistake::AbsentIsEmpty);
-        if is_absent && target_had.contains(name) {
-            // It was there, and has gone since: the confirmation is all there is to know.
-            continue;
-        }
-        if held_it_before || is_absent {
+        if held_it_before {
             // Confirmed, and nothing has changed. Taking it for somebody's edit would carry the old value back over the new one.
             match settled.get(name) {
                 Some(halves) => pair.base.insert(name.clone(), halves.clone()),

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::field::{add_passengers, fill_defaults, merge_field, set};
+pub(crate) use self::field::{is_missing, missing_sentence};
 use super::mistakes::{Mistake, Mistakes};
 use super::origin::Origins;
 use super::spec::{FieldSpec, SyncSpec};
@@ -28,6 +29,19 @@ pub enum Half {
     Known(Value),
     /// Dirty whatever the value: this side won a conflict and its own message has not settled the field yet.
     Cleared,
+    /// Written, and the field had gone from the record before anybody could see whether it arrived.
+    Unseen(Box<Unseen>),
+}
+
+/// A write that nobody could see: the field was not in the record that was read back.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unseen {
+    /// What was written, as it would read.
+    pub sent: Value,
+    /// What the field held before.
+    pub before: Value,
+    /// The halves before the write, if there were any. They stand again if it turns out that it never arrived.
+    pub settled: Option<[Half; 2]>,
 }
 
 impl Half {
@@ -36,6 +50,7 @@ impl Half {
         match self {
             Half::Known(value) => value != now,
             Half::Cleared => true,
+            Half::Unseen(write) => write.sent != *now,
         }
     }
 }

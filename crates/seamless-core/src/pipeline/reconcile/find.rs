@@ -328,6 +328,8 @@ fn differing(
         let settled = match half {
             Some(Half::Known(value)) if value == found || spec.compare.same(value, found) => continue,
             Some(Half::Known(value)) => Some(value.clone()),
+            Some(Half::Unseen(write)) if spec.compare.same(&write.sent, found) => continue,
+            Some(Half::Unseen(write)) => Some(write.sent.clone()),
             Some(Half::Cleared) | None => None,
         };
         let field = DriftField {

@@ -12,7 +12,7 @@ use super::apply::{Landing, commit_landed};
 use super::claims::Claimant;
 use super::engine::Engine;
 use super::ledger::{Entry, EntryField, Reason};
-use super::merge::{Half, Why};
+use super::merge::{Half, Why, is_missing};
 use super::mistakes::Mistake;
 use super::rewrite;
 use super::spec::SyncSpec;
@@ -177,7 +177,7 @@ impl Case<'_> {
             .get(std::slice::from_ref(&pair_key))
             .await?
             .remove(0);
-        let before: Pair = match &row {
+        let mut before: Pair = match &row {
             Some(row) => self.engine.typed().sealed(&pair_key, row)?,
             None => Pair::default(),
         };
@@ -189,12 +189,20 @@ impl Case<'_> {
                 compare.same(&write.predicted, now) || rewrite::same_but_for_form(&write.predicted, now)
             })
         };
+        // Nobody can tell yet: the field has gone since.
+        let unseen = |name: &String| is_missing(&self.sync, side, name, &now, self.engine.mistakes);
         let all = self.intent.writes.iter().any(|(name, write)| landed(name, write));
         let mut applied = 0;
         for (name, write) in &self.intent.writes {
             let whole = self.engine.mistakes.has(Mistake::AllOrNothingResolve) && all;
             if whole || landed(name, write) {
                 applied += 1;
+                continue;
+            }
+            if unseen(name) {
+                if before.base.contains_key(name) && before.mapping != self.intent.mapping {
+                    before.base.insert(name.clone(), self.unsettled(write));
+                }
                 continue;
             }
             // Not landed, or edited by a person since: the old base stands, so the field is dirty and merged again.
@@ -217,7 +225,7 @@ impl Case<'_> {
             .intent
             .writes
             .iter()
-            .filter(|(name, write)| landed(name, write));
+            .filter(|(name, write)| landed(name, write) || unseen(name));
         let writes: BTreeMap<_, _> = writes
             .map(|(name, write)| (name.clone(), write.clone()))
             .collect();
