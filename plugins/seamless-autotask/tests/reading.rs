@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use seamless_core::{Effect, ErrorKind, ListRequest, PageToken, RecordId, Stamp, Timestamp, Value};
+use seamless_core::{Effect, ErrorKind, ListRequest, PageToken, RecordId, Stamp, Timestamp, Value, lookup};
 use serde_json::{Value as Json, json};
 use server::{Call, Reply, SECRET, Server, errors, ok, rows, status};
 
@@ -239,6 +239,57 @@ async fn countries_are_read_once_and_shown_by_code() {
             .filter(|line| *line == "POST Countries/query")
             .count(),
         1
+    );
+}
+
+/// Autotask leaves a user-defined field out where no row of an answer has a value in it: only the metadata tell an empty one from one that is gone.
+#[tokio::test]
+async fn empty_fields_are_filled_in_and_those_that_are_gone_are_missing() {
+    let server = Server::start(|call| match call.path.as_str() {
+        "Companies/entityInformation/userDefinedFields" => {
+            ok(json!({"fields": [{"name": "CRM ID", "type": "string"}, {"name": "Region", "type": "string"}]}))
+        }
+        _ => rows(&[
+            json!({"id": 1, "companyName": "One", "fax": null, "userDefinedFields": [{"name": "CRM ID", "value": "c-1"}]}),
+            json!({"id": 2, "companyName": "Two", "userDefinedFields": []}),
+        ]),
+    })
+    .await;
+    let source = server.source(json!({})).await;
+    let used = [
+        "companyName",
+        "fax",
+        "phone",
+        "udf.CRM ID",
+        "udf.Region",
+        "udf.Gone",
+    ];
+    source.narrow("Companies", &used.map(str::to_owned).into());
+    let page = source.list(&list("Companies", None, None, 10)).await.unwrap();
+    let held = |path: &str| {
+        let values = page.records.iter().map(|record| lookup(&record.fields, path));
+        values.map(|value| value.cloned()).collect::<Vec<_>>()
+    };
+    let empty = || Some(Value::Null);
+    assert_eq!(held("companyName"), [Some("One".into()), Some("Two".into())]);
+    assert_eq!(held("fax"), [empty(), empty()]);
+    assert_eq!(held("phone"), [empty(), empty()]);
+    assert_eq!(held("udf.CRM ID"), [Some("c-1".into()), empty()]);
+    assert_eq!(held("udf.Region"), [empty(), empty()]);
+    assert_eq!(held("udf.Gone"), [None, None], "nobody has emptied it");
+    let asked = |path: &str| server.lines().iter().filter(|line| line.ends_with(path)).count();
+    assert_eq!(
+        asked("userDefinedFields"),
+        1,
+        "one call for the answer, not one a record"
+    );
+
+    source.narrow("Companies", &["companyName".to_owned()].into());
+    source.list(&list("Companies", None, None, 10)).await.unwrap();
+    assert_eq!(
+        asked("userDefinedFields"),
+        1,
+        "nothing is missing, nothing is asked"
     );
 }
 

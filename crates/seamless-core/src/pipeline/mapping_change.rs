@@ -169,19 +169,17 @@ fn translated(half: &Half, side: Side, name: &str, old: &SideMapping, now: &Side
     let in_new_words = match half {
         Half::Known(value) => word(value).map(Half::Known),
         Half::Cleared => None,
-        Half::Unseen(write) => word(&write.sent)
-            .zip(word(&write.before))
-            .map(|(sent, before)| {
-                let mut settled = write.settled.clone();
-                if let Some(halves) = &mut settled {
-                    halves[side.index()] = translated(&halves[side.index()], side, name, old, now);
-                }
-                Half::Unseen(Box::new(Unseen {
-                    sent,
-                    before,
-                    settled,
-                }))
-            }),
+        Half::Unseen(write) => word(&write.sent).zip(word(&write.before)).map(|(sent, before)| {
+            let mut settled = write.settled.clone();
+            if let Some(halves) = &mut settled {
+                halves[side.index()] = translated(&halves[side.index()], side, name, old, now);
+            }
+            Half::Unseen(Box::new(Unseen {
+                sent,
+                before,
+                settled,
+            }))
+        }),
     };
     in_new_words.unwrap_or(Half::Cleared)
 }
@@ -256,5 +254,53 @@ mod tests {
             Some("y"),
             "its mapping is the same: compared as ever"
         );
+    }
+    #[test]
+    fn a_half_of_a_field_that_is_not_in_the_record_is_translated() {
+        let old = mapping(OptionMap::of([("open", 1), ("shut", 2)]));
+        let new = mapping(OptionMap::of([("active", 1)]));
+        let native = NativeRecord {
+            id: "1".into(),
+            stamp: None,
+            created: None,
+            version: None,
+            fields: Fields::from([("name".into(), "x".into())]),
+        };
+        let with = |half: Half| Pair {
+            base: BTreeMap::from([("kind".into(), [half, Half::Known("other words".into())])]),
+            ..Pair::default()
+        };
+        for (settled, expected) in [("open", Some("active")), ("shut", None)] {
+            let mut pair = with(Half::Known(settled.into()));
+            reread(&mut pair, Side::A, &native, &old, &new);
+            assert_eq!(half(&pair, "kind").as_deref(), expected, "{settled}");
+        }
+        let unseen = |sent: &str, before: &str, settled: &str| {
+            Half::Unseen(Box::new(Unseen {
+                sent: sent.into(),
+                before: before.into(),
+                settled: Some([Half::Known(settled.into()), Half::Known("x".into())]),
+            }))
+        };
+        let mut pair = with(unseen("open", "open", "open"));
+        reread(&mut pair, Side::A, &native, &old, &new);
+        assert!(pair.base["kind"][0] == unseen("active", "active", "active"));
+
+        // The other side keeps a write of its own that nobody could see: this side's half before it is in this side's words.
+        let write = Unseen {
+            sent: "b".into(),
+            before: "a".into(),
+            settled: Some([Half::Known("open".into()), Half::Known("a".into())]),
+        };
+        let mut pair = with(Half::Known("open".into()));
+        if let Some(halves) = pair.base.get_mut("kind") {
+            halves[1] = Half::Unseen(Box::new(write));
+        }
+        reread(&mut pair, Side::A, &native, &old, &new);
+        let Half::Unseen(write) = &pair.base["kind"][1] else {
+            panic!("it stays");
+        };
+        let settled = [Half::Known("active".into()), Half::Known("a".into())];
+        assert!(write.settled == Some(settled) && write.sent == "b".into());
     }
 }

@@ -391,6 +391,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_in_a_record_is_missing_unless_the_system_leaves_out_what_is_empty() {
+        let native = NativeRecord {
+            id: RecordId::from("1"),
+            stamp: None,
+            created: None,
+            version: None,
+            fields: Fields::new(),
+        };
+        for omits_empty in [false, true] {
+            let mut side = sync(Direction::TwoWay, &[]).sides[0].clone();
+            side.capabilities.omits_empty = omits_empty;
+            let observed = side.observe(&native);
+            assert_eq!(observed.absent.contains("name"), !omits_empty);
+            assert_eq!(observed.fields["name"], Value::Null);
+        }
+    }
+
+    #[test]
     fn a_sync_sends_from_a_side_when_any_of_its_fields_does() {
         use Direction::{AToB, BToA, TwoWay};
         let one_way = |direction| FieldSpec {

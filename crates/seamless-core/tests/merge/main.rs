@@ -1,6 +1,7 @@
 //! The merge, case by case: what each side held, what it holds now, and what follows (R3, R4).
 
 mod exceptions;
+mod missing;
 mod winner;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +10,7 @@ use std::time::Duration;
 use seamless_core::mapping::{FieldKind, FieldMapping, Observed, SideMapping};
 use seamless_core::pipeline::{
     Answer, Base, Direction, EntityModel, FieldSpec, Half, Merge, MergeInput, Mistakes, NamedBy, Normaliser,
-    Outside, Policy, ReferenceSpec, Resolved, SideSpec, SyncSpec, Why, merge,
+    Outside, Policy, ReferenceSpec, Resolved, SideSpec, SyncSpec, Unseen, Why, merge,
 };
 use seamless_core::{Capabilities, Fields, RecordId, Side, Stamp, SyncId, SystemId, Value};
 

@@ -1,12 +1,11 @@
 //! One field: what becomes of it, case by case.
 
+use super::missing::{look_at_unseen, missed};
 use super::{Conflict, FieldWrite, Half, Merge, MergeInput, Resolved, Why};
-use crate::contract::Side;
 use crate::mapping::{Observed, Projection};
 use crate::pipeline::conflict::{ASKED, winner};
-use crate::pipeline::mistakes::{Mistake, Mistakes};
-use crate::pipeline::rewrite::same_but_for_form;
-use crate::pipeline::spec::{FieldSpec, Outside, Policy, SyncSpec};
+use crate::pipeline::mistakes::Mistake;
+use crate::pipeline::spec::{FieldSpec, Outside, Policy};
 use crate::record::RecordId;
 use crate::value::Value;
 
@@ -161,80 +160,6 @@ pub(super) fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, 
         Half::Known(projected.predicted.clone()),
     );
     write_field(input, name, projected, target.clone(), why, plan);
-}
-
-/// A write that nobody could see, where the field is in the record again: it arrived, or it did not, and the halves before it stand. `None` where there
-/// is nothing of the kind.
-fn look_at_unseen(
-    input: &MergeInput<'_>,
-    name: &str,
-    target: &Observed,
-    plan: &mut Merge,
-) -> Option<Option<[Half; 2]>> {
-    let mut halves = input.base?.get(name)?.clone();
-    let mut is_seen = false;
-    for (side, record) in [(input.side, input.source), (input.side.other(), target)] {
-        let Half::Unseen(write) = &halves[side.index()] else {
-            continue;
-        };
-        let now = record.fields.get(name)?;
-        if is_missing(input.sync, side, name, record, input.mistakes) {
-            continue;
-        }
-        let compare = input.sync.model.compare_of(name);
-        let has_arrived = compare.same(&write.sent, now) || same_but_for_form(&write.sent, now);
-        if !has_arrived && compare.same(&write.before, now) {
-            match &write.settled {
-                Some(settled) => plan.base.insert(name.to_owned(), settled.clone()),
-                None => plan.base.remove(name),
-            };
-            return Some(write.settled.clone());
-        }
-        let half = if has_arrived { now } else { &write.sent };
-        halves[side.index()] = Half::Known(half.clone());
-        is_seen = true;
-    }
-    is_seen.then(|| {
-        plan.base.insert(name.to_owned(), halves.clone());
-        Some(halves)
-    })
-}
-
-/// Whether a record has come without a field that every record of its system has. A reference that is named by something else may be left out.
-pub(crate) fn is_missing(
-    sync: &SyncSpec,
-    side: Side,
-    name: &str,
-    record: &Observed,
-    mistakes: Mistakes,
-) -> bool {
-    let spec = sync.model.fields.get(name);
-    let reference = spec.and_then(|spec| spec.reference.as_ref());
-    let is_named_otherwise = reference.is_some_and(|reference| reference.named_by.is_some());
-    record.absent.contains(name)
-        && sync.side(side).mapping.fields.contains_key(name)
-        && !is_named_otherwise
-        && !mistakes.has(Mistake::AbsentIsEmpty)
-}
-
-/// What is said of a field that is missing.
-pub(crate) fn missing_sentence(sync: &SyncSpec, side: Side, name: &str) -> String {
-    let mapping = &sync.side(side).mapping;
-    let native = mapping.fields.get(name).map_or(name, |field| &field.native);
-    format!(
-        "{native} is not in the record, although it held or was given a value: bring it back to {}, or map another field (a system that leaves out what is empty has to say so: omits_empty)",
-        mapping.entity
-    )
-}
-
-/// Why a field that is not in a record cannot be merged: it held something when it was settled, and nobody has emptied it.
-fn missed(input: &MergeInput<'_>, name: &str, side: Side, record: &Observed, half: &Half) -> Option<String> {
-    let held = match half {
-        Half::Known(value) => !value.is_empty(),
-        Half::Cleared | Half::Unseen(_) => true,
-    };
-    let is_missed = held && is_missing(input.sync, side, name, record, input.mistakes);
-    is_missed.then(|| missing_sentence(input.sync, side, name))
 }
 
 /// Where a person decides, the person is asked: it may be somebody's edit.

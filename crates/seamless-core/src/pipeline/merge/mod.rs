@@ -4,6 +4,7 @@
 //! format on one side is therefore no change, and only a person's change flows.
 
 mod field;
+mod missing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::field::{add_passengers, fill_defaults, merge_field, set};
-pub(crate) use self::field::{is_missing, missing_sentence};
+pub(crate) use self::missing::{is_missing, missing_sentence};
 use super::mistakes::{Mistake, Mistakes};
 use super::origin::Origins;
 use super::spec::{FieldSpec, SyncSpec};
