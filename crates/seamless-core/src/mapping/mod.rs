@@ -147,14 +147,6 @@ pub struct Observed {
     pub absent: BTreeSet<String>,
 }
 
-impl Observed {
-    /// The fields that the record has, filled in or not.
-    pub(crate) fn present(&self) -> impl Iterator<Item = String> {
-        let names = self.fields.keys().chain(self.broken.keys());
-        names.filter(|name| !self.absent.contains(*name)).cloned()
-    }
-}
-
 impl std::fmt::Debug for Observed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(

@@ -1,13 +1,15 @@
 //! Fields that wait alone: the rest of their records flows, and they go on by themselves once the cause is gone.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::conflict::ASKED;
 use super::engine::Engine;
-use super::state::RecordKey;
-use crate::contract::Table;
+use super::state::{RecordKey, Rows};
+use crate::contract::{Expect, RowKey, Table};
 use crate::error::Result;
 use crate::record::{RecordId, SyncId};
+use crate::value::Timestamp;
 
 /// A linked record with fields that wait alone.
 pub(super) struct HeldFields {
@@ -52,8 +54,8 @@ impl Engine {
     }
 
     /// Has every record of a sync looked at again that has a field waiting for something else than a person: an option may be back, a rule may be
-    /// gone. What the other side refused is tried again. Returns how many. Called when the mapping changed, and by a running host now and then;
-    /// never at a start, because a run that follows a finished one has nothing to write.
+    /// gone. What the other side refused is tried again. Returns how many. Called when the mapping changed, and now and then; never at each start,
+    /// because a run that follows a finished one has nothing to write.
     pub async fn look_again_at_held(&self, sync: &SyncId) -> Result<u64> {
         let mut count = 0;
         let curable = |held: &HeldFields| held.fields.values().any(|why| why != ASKED);
@@ -73,4 +75,31 @@ impl Engine {
         }
         Ok(count)
     }
+
+    /// The same for all syncs; notes when it was done.
+    pub async fn look_again_at_all_held(&self) -> Result<u64> {
+        let now = Rows::put_plain(looked_row(), Expect::Any, &self.clock.now())?;
+        self.store.commit(vec![now]).await?;
+        let mut count = 0;
+        for sync in self.syncs.keys() {
+            count += self.look_again_at_held(sync).await?;
+        }
+        Ok(count)
+    }
+
+    /// The same for runs that end, if it was not done for `every`. A clock that was set back makes it due.
+    pub async fn look_again_at_all_held_if_due(&self, every: Duration) -> Result<u64> {
+        let row = self.store.get(&[looked_row()]).await?.remove(0);
+        let looked: Option<Timestamp> = row.map(|row| Rows::plain(&looked_row(), &row)).transpose()?;
+        let now = self.clock.now();
+        match looked {
+            Some(looked) if looked <= now && now < looked.plus(every) => Ok(0),
+            _ => self.look_again_at_all_held().await,
+        }
+    }
+}
+
+/// When the fields that wait were last looked at.
+fn looked_row() -> RowKey {
+    RowKey::new(Table::Meta, "held-looked-at")
 }

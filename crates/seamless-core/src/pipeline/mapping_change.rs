@@ -12,7 +12,6 @@ use crate::contract::{Expect, Op, RowKey, Side, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mapping::SideMapping;
 use crate::record::{NativeRecord, SyncId};
-use crate::value::Value;
 
 fn mapping_row(sync: &SyncId, side: Side, version: u64) -> RowKey {
     RowKey::new(
@@ -165,23 +164,32 @@ fn reread(pair: &mut Pair, side: Side, native: &NativeRecord, old: &SideMapping,
 
 /// A half that was written under one mapping, in the words of another. Cleared where they have no word for it.
 fn translated(half: &Half, side: Side, name: &str, old: &SideMapping, now: &SideMapping) -> Half {
-    let word = |value: &Value| old.translate(name, value, now);
     let in_new_words = match half {
-        Half::Known(value) => word(value).map(Half::Known),
+        Half::Known(value) => old.translate(name, value, now).map(Half::Known),
         Half::Cleared => None,
-        Half::Unseen(write) => word(&write.sent).zip(word(&write.before)).map(|(sent, before)| {
-            let mut settled = write.settled.clone();
-            if let Some(halves) = &mut settled {
-                halves[side.index()] = translated(&halves[side.index()], side, name, old, now);
-            }
-            Half::Unseen(Box::new(Unseen {
-                sent,
-                before,
-                settled,
-            }))
-        }),
+        Half::Unseen(write) => {
+            translated_write(write, side, name, old, now).map(|write| Half::Unseen(Box::new(write)))
+        }
     };
     in_new_words.unwrap_or(Half::Cleared)
+}
+
+fn translated_write(
+    write: &Unseen,
+    side: Side,
+    name: &str,
+    old: &SideMapping,
+    now: &SideMapping,
+) -> Option<Unseen> {
+    let mut write = write.clone();
+    write.sent = old.translate(name, &write.sent, now)?;
+    if let Some(before) = &mut write.before {
+        *before = old.translate(name, before, now)?;
+    }
+    if let Some(settled) = &mut write.settled {
+        settled[side.index()] = translated(&settled[side.index()], side, name, old, now);
+    }
+    Some(write)
 }
 
 #[cfg(test)]
@@ -190,7 +198,7 @@ mod tests {
 
     use super::*;
     use crate::mapping::{FieldMapping, OptionMap};
-    use crate::value::Fields;
+    use crate::value::{Fields, Value};
 
     fn mapping(options: OptionMap) -> SideMapping {
         SideMapping {
@@ -278,7 +286,7 @@ mod tests {
         let unseen = |sent: &str, before: &str, settled: &str| {
             Half::Unseen(Box::new(Unseen {
                 sent: sent.into(),
-                before: before.into(),
+                before: Some(before.into()),
                 settled: Some([Half::Known(settled.into()), Half::Known("x".into())]),
             }))
         };
@@ -289,7 +297,7 @@ mod tests {
         // The other side keeps a write of its own that nobody could see: this side's half before it is in this side's words.
         let write = Unseen {
             sent: "b".into(),
-            before: "a".into(),
+            before: Some("a".into()),
             settled: Some([Half::Known("open".into()), Half::Known("a".into())]),
         };
         let mut pair = with(Half::Known("open".into()));

@@ -172,7 +172,7 @@ fn a_reference_that_a_record_may_name_otherwise_is_not_missed() {
 fn unseen(settled: Option<(Slot, Slot)>) -> [Half; 2] {
     let write = Unseen {
         sent: Value::text("x"),
-        before: Value::text("o"),
+        before: Some(Value::text("o")),
         settled: settled.map(pair),
     };
     [Half::Unseen(Box::new(write)), half(is("x"))]
@@ -281,7 +281,7 @@ fn an_emptying_that_nobody_could_see_waits_too() {
     let none = BTreeMap::new();
     let write = Unseen {
         sent: Value::Null,
-        before: Value::text("o"),
+        before: Some(Value::text("o")),
         settled: Some(pair((is("o"), is("o")))),
     };
     let base = Base::from([(
@@ -301,5 +301,48 @@ fn an_emptying_that_nobody_could_see_waits_too() {
         });
         assert_eq!(merged.writes.contains_key("field"), writes);
         assert_eq!(merged.blocked.contains_key("field"), !writes);
+    }
+}
+
+/// The field was missing already when the record was read for the write: only what was settled can say what it held.
+#[test]
+fn a_blind_write_that_nobody_could_see_is_compared_with_what_was_settled() {
+    let sync = sync(Side::A, Direction::TwoWay);
+    let none = BTreeMap::new();
+    for (settled, there, writes, conflicts, hints) in [
+        // It never arrived: nothing was settled, and the two differ.
+        (None, "o", false, true, true),
+        (None, "x", false, false, false),
+        (Some((is(""), is(""))), "", true, false, false),
+        (Some((is(""), is(""))), "z", false, false, true),
+        (Some((CLEARED, is("x"))), "z", false, false, true),
+    ] {
+        let write = Unseen {
+            sent: Value::text("x"),
+            before: None,
+            settled: settled.map(pair),
+        };
+        let base = Base::from([("field".to_owned(), [Half::Unseen(Box::new(write)), half(is("x"))])]);
+        let merged = merge(&MergeInput {
+            target: Some(&observed(there)),
+            base: Some(&base),
+            ..input(&sync, &observed("x"), &none)
+        });
+        assert_eq!(merged.writes.contains_key("field"), writes, "{there}");
+        assert_eq!(!merged.conflicts.is_empty(), conflicts, "{there}");
+        assert_eq!(merged.hint_target, hints, "{there}");
+    }
+}
+
+#[test]
+fn a_write_over_a_field_that_is_missing_says_so() {
+    let sync = sync(Side::B, Direction::TwoWay);
+    let none = BTreeMap::new();
+    for (there, is_blind) in [(without_the_field(), true), (observed(""), false)] {
+        let merged = merge(&MergeInput {
+            target: Some(&there),
+            ..input(&sync, &observed("b"), &none)
+        });
+        assert_eq!(merged.writes["field"].before_unknown, is_blind);
     }
 }

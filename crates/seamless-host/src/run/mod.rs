@@ -331,6 +331,11 @@ impl Host {
         let mut reasons = Reason::MAY_BE_CURED.to_vec();
         reasons.extend(options.accept_first_merge.then_some(Reason::ParkedFirstMerge));
         engine.look_again(&reasons).await?;
+        if options.mode == RunMode::Once {
+            // A run that goes on has a worker for it.
+            let every = Duration::from_secs(self.books.config.run.look_again_secs);
+            engine.look_again_at_all_held_if_due(every).await?;
+        }
         let fleet = Fleet::new(
             engine,
             self.books.clone(),

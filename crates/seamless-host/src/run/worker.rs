@@ -92,9 +92,7 @@ impl Worker {
                 engine.forget_births().await?;
                 engine.look_again(&Reason::MAY_BE_CURED).await?;
                 engine.look_for_lost_messages().await?;
-                for sync in engine.syncs.keys() {
-                    engine.look_again_at_held(sync).await?;
-                }
+                engine.look_again_at_all_held().await?;
                 Ok(*interval)
             }
             Worker::Reconcile(sweep, interval) => reconcile(sweep, *interval).await,

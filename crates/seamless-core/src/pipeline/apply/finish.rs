@@ -1,6 +1,6 @@
 //! How a record ends: what an item that needs no write, or a write that landed, means for link, base, seen versions, ledger and hints.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::commit::{Outcome, commit_all};
@@ -29,8 +29,8 @@ pub(crate) struct Landing {
     pub(crate) target_stamp: Option<Stamp>,
     pub(crate) target_xref: Option<String>,
     pub(crate) readback: Option<Observed>,
-    /// Fields that the target was seen to have before the write.
-    pub(crate) target_had: BTreeSet<String>,
+    /// The system has confirmed the write.
+    pub(crate) is_confirmed: bool,
     pub(crate) writes: BTreeMap<String, FieldWrite>,
     pub(crate) planned: Base,
     pub(crate) blocked: BTreeMap<String, String>,
@@ -233,7 +233,7 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
         target,
         target_stamp,
         readback,
-        target_had,
+        is_confirmed,
         writes,
         planned,
         new_link,
@@ -271,14 +271,14 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
             continue;
         };
         if is_missing(&sync, key.side.other(), name, readback, engine.mistakes) {
-            if target_had.contains(name) {
+            if is_confirmed && write.why != Why::Created && !write.before_unknown {
                 // It was there, took the write, and has gone since.
                 continue;
             }
             // Whether the write arrived will be seen when the field is there again.
             halves[t] = Half::Unseen(Box::new(Unseen {
                 sent: write.predicted.clone(),
-                before: write.before.clone(),
+                before: (!write.before_unknown).then(|| write.before.clone()),
                 settled: settled.get(name).cloned(),
             }));
             let sentence = missing_sentence(&sync, key.side.other(), name);

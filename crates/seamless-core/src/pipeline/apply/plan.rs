@@ -276,6 +276,7 @@ fn write_everything(item: &Item, source: &Observed, plan: &mut crate::pipeline::
                 native: projection.native,
                 predicted: projection.predicted,
                 before: target.observed.fields.get(name).cloned().unwrap_or(Value::Null),
+                before_unknown: target.observed.absent.contains(name),
                 why: Why::SourceChanged,
                 loss: projection.lossy,
                 origin: None,

@@ -513,11 +513,7 @@ fn landing(engine: &Engine, item: &Item, job: Job, id: RecordId, readback: Optio
             None => Some(item.key.id.0.clone()),
         },
         readback,
-        target_had: item
-            .target
-            .iter()
-            .flat_map(|target| target.observed.present())
-            .collect(),
+        is_confirmed: true,
         writes: job.intent.writes,
         planned: job.intent.planned,
         blocked: job.intent.blocked,

@@ -423,6 +423,7 @@ fn write_field(
             native,
             predicted,
             before,
+            before_unknown: input.target.is_some_and(|target| target.absent.contains(name)),
             why,
             loss: lossy,
             origin,

@@ -27,7 +27,13 @@ pub(super) fn look_at_unseen(
         }
         let compare = input.sync.model.compare_of(name);
         let has_arrived = compare.same(&write.sent, now) || same_but_for_form(&write.sent, now);
-        if !has_arrived && compare.same(&write.before, now) {
+        let settled = write.settled.as_ref().map(|halves| &halves[side.index()]);
+        let is_as_before = match (&write.before, settled) {
+            (Some(before), _) | (None, Some(Half::Known(before))) => compare.same(before, now),
+            // Nothing says that somebody has edited it.
+            (None, _) => true,
+        };
+        if !has_arrived && is_as_before {
             match &write.settled {
                 Some(settled) => plan.base.insert(name.to_owned(), settled.clone()),
                 None => plan.base.remove(name),

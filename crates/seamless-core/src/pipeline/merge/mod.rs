@@ -39,8 +39,8 @@ pub enum Half {
 pub struct Unseen {
     /// What was written, as it would read.
     pub sent: Value,
-    /// What the field held before.
-    pub before: Value,
+    /// What the field held before; `None` where it was missing already.
+    pub before: Option<Value>,
     /// The halves before the write, if there were any. They stand again if it turns out that it never arrived.
     pub settled: Option<[Half; 2]>,
 }
@@ -134,6 +134,9 @@ pub struct FieldWrite {
     pub predicted: Value,
     /// Canonical value the target held when we read it.
     pub before: Value,
+    /// The record that was read did not have the field: what it held is not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub before_unknown: bool,
     /// Why.
     pub why: Why,
     /// Declared loss.

@@ -447,7 +447,7 @@ impl Case<'_> {
             target_stamp: self.intent.target_stamp,
             target_xref: readback.xref.clone(),
             readback: Some(readback),
-            target_had: BTreeSet::new(),
+            is_confirmed: false,
             writes,
             planned,
             blocked: self.intent.blocked.clone(),
