@@ -49,6 +49,7 @@ fn one_seed_is_one_trace() {
 
 /// Mistakes that [`PLANTED_SEEDS`] seeds find. The others of the enum need more seeds than fit here; `docs/simulation.md` has the whole table.
 const PLANTED: &[Mistake] = &[
+    Mistake::AbsentIsEmpty,
     Mistake::OneBaseValue,
     Mistake::ClaimOnlySourceId,
     Mistake::EchoIsRival,

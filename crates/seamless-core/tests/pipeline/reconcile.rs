@@ -1,8 +1,5 @@
 //! Routine reconciliation: when it is due, that it goes on where it was left, and that nobody acts without the lease. What it finds and does is tested
 //! end to end (`tests/tests/reconcile.rs`).
-#![allow(clippy::unwrap_used, reason = "a poisoned lock fails the test")]
-
-mod shelf;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +12,7 @@ use seamless_core::pipeline::{
 use seamless_core::{Clock, Side, StateStore, SystemId};
 use seamless_testkit::conformance::TestClock;
 
-use shelf::{Shelf, engine};
+use crate::shelf::{Shelf, engine, sync};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -42,8 +39,7 @@ async fn tenant() -> Tenant {
         &clock,
         &store,
         [&a, &b],
-        &[("city", None)],
-        Direction::AToB,
+        sync([&a, &b], &[("city", None)], Direction::AToB),
         Mistakes::none(),
     );
     let tenant = Tenant {

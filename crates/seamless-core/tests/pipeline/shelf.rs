@@ -1,5 +1,4 @@
 //! A small system in memory, and an engine over two of them.
-#![allow(clippy::unwrap_used, reason = "a poisoned lock fails the test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -10,12 +9,13 @@ use seamless_core::envelope::{Hasher, Identity, RowSeal, Sealer};
 use seamless_core::mapping::{FieldMapping, SideMapping};
 use seamless_core::memory::{MemoryBus, MemoryStore};
 use seamless_core::pipeline::{
-    Direction, Engine, EntityModel, FieldSpec, Mistakes, SideSpec, SyncSpec, System, Timings,
+    Applier, Direction, Engine, EntityModel, FieldSpec, Mistakes, PollStep, Poller, SideSpec, SyncSpec,
+    System, Timings, WriteBacker,
 };
 use seamless_core::{
-    Capabilities, EntityInfo, Error, ExternalKey, KeyProvider, Keyset, ListRequest, Lookup, NativeRecord,
-    Page, PageToken, Random, Reader, RecordId, Result, Side, Source, Stamp, SyncId, Target, Timestamp, Value,
-    Write, WriteAction, Written,
+    Capabilities, Effect, EntityInfo, Error, ExternalKey, KeyProvider, Keyset, ListRequest, Lookup,
+    NativeRecord, Page, PageToken, Random, Reader, RecordId, Result, Side, Source, Stamp, StateStore, SyncId,
+    SystemId, Table, Target, Timestamp, Value, Write, WriteAction, Written,
 };
 use seamless_testkit::conformance::TestClock;
 use tokio::sync::Notify;
@@ -30,6 +30,8 @@ pub(crate) struct Shelf {
     /// Tokens that lists were asked for, and how many writes there were.
     pub(crate) asked: Mutex<Vec<Option<String>>>,
     pub(crate) writes: Mutex<u32>,
+    /// The next create does not land, and nobody says so.
+    pub(crate) loses_a_create: Mutex<bool>,
     /// Where calls stop until they are let go: `find` before it looks, `fetch` after it has read.
     pub(crate) stops: Mutex<BTreeMap<&'static str, Arc<Stop>>>,
 }
@@ -75,6 +77,9 @@ impl Shelf {
         *self.writes.lock().unwrap() += 1;
         let mut rows = self.rows.lock().unwrap();
         match &write.action {
+            WriteAction::Create { .. } if std::mem::take(&mut *self.loses_a_create.lock().unwrap()) => {
+                Err(Error::unavailable("the connection was cut").effect(Effect::Unknown))
+            }
             WriteAction::Create { fields } => {
                 let id = rows.keys().last().copied().unwrap_or(0) + 1;
                 rows.insert(id, (fields.clone(), 500));
@@ -103,6 +108,7 @@ impl Reader for Shelf {
             settle_after: Duration::ZERO,
             search_lag_max: Duration::ZERO,
             find_batch_max: 50,
+            ascending_ids: true,
             ..Capabilities::default()
         }
     }
@@ -131,7 +137,10 @@ impl Reader for Shelf {
                 .filter(|(_, row)| row.0.get(field) == Some(value))
                 .map(|(id, row)| Shelf::native(*id, row))
                 .collect(),
-            Lookup::AboveId(_) => Vec::new(),
+            Lookup::AboveId(id) => rows
+                .range(id.0.parse::<u64>().unwrap() + 1..)
+                .map(|(id, row)| Shelf::native(*id, row))
+                .collect(),
         };
         Ok(lookups.iter().map(find).collect())
     }
@@ -197,28 +206,18 @@ fn side(name: &str, shelf: &Shelf, fields: &[(&str, Option<Direction>)]) -> Side
     SideSpec::new(name.into(), mapping, shelf.capabilities("things"))
 }
 
-/// An engine that keeps `things` of the systems `a` and `b` in step: text fields, and which way each flows if not like the rest.
-pub(crate) fn engine(
-    clock: &Arc<TestClock>,
-    store: &Arc<MemoryStore>,
+/// `things` of the systems `a` and `b`: text fields, and which way each flows if not like the rest.
+pub(crate) fn sync(
     [a, b]: [&Arc<Shelf>; 2],
     fields: &[(&str, Option<Direction>)],
     direction: Direction,
-    mistakes: Mistakes,
-) -> Arc<Engine> {
-    let random: Arc<dyn Random> = Arc::new(Dice::default());
-    let keys: Arc<dyn KeyProvider> = Arc::new(Keyset::generate(&*random).unwrap());
-    let identity = || Identity {
-        environment: "test".into(),
-        tenant: "test".into(),
-    };
-    let id = SyncId::from("thing");
+) -> SyncSpec {
     let spec = |direction: &Option<Direction>| FieldSpec {
         direction: *direction,
         ..FieldSpec::default()
     };
-    let sync = SyncSpec {
-        id: id.clone(),
+    SyncSpec {
+        id: SyncId::from("thing"),
         model: EntityModel {
             name: "thing".into(),
             fields: fields
@@ -233,13 +232,29 @@ pub(crate) fn engine(
         owner: Side::A,
         first_merge_accepted: true,
         scope: Default::default(),
+    }
+}
+
+/// An engine that keeps them in step.
+pub(crate) fn engine(
+    clock: &Arc<TestClock>,
+    store: &Arc<MemoryStore>,
+    [a, b]: [&Arc<Shelf>; 2],
+    sync: SyncSpec,
+    mistakes: Mistakes,
+) -> Arc<Engine> {
+    let random: Arc<dyn Random> = Arc::new(Dice::default());
+    let keys: Arc<dyn KeyProvider> = Arc::new(Keyset::generate(&*random).unwrap());
+    let identity = || Identity {
+        environment: "test".into(),
+        tenant: "test".into(),
     };
     let system = |shelf: &Arc<Shelf>| System {
         source: shelf.clone(),
         target: shelf.clone(),
     };
     Arc::new(Engine {
-        syncs: BTreeMap::from([(id, Arc::new(sync))]),
+        syncs: BTreeMap::from([(sync.id.clone(), Arc::new(sync))]),
         systems: BTreeMap::from([("a".into(), system(a)), ("b".into(), system(b))]),
         store: store.clone(),
         bus: Arc::new(MemoryBus::new(clock.clone())),
@@ -254,4 +269,124 @@ pub(crate) fn engine(
         events: Default::default(),
         used: Default::default(),
     })
+}
+
+/// Two systems that are kept in step.
+pub(crate) struct Pair {
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) a: Arc<Shelf>,
+    pub(crate) b: Arc<Shelf>,
+    pub(crate) engine: Arc<Engine>,
+}
+
+/// `city` both ways, `origin` from `a` only.
+pub(crate) fn pair(mistakes: Mistakes) -> Pair {
+    pair_of(mistakes, |_| {})
+}
+
+/// The same with a sync that is changed.
+pub(crate) fn pair_of(mistakes: Mistakes, change: impl FnOnce(&mut SyncSpec)) -> Pair {
+    let (store, a, b) = (
+        Arc::new(MemoryStore::new()),
+        Arc::new(Shelf::default()),
+        Arc::new(Shelf::default()),
+    );
+    let fields = [("city", None), ("origin", Some(Direction::AToB))];
+    let mut sync = sync([&a, &b], &fields, Direction::TwoWay);
+    change(&mut sync);
+    let clock = TestClock::new();
+    let engine = engine(&clock, &store, [&a, &b], sync, mistakes);
+    Pair {
+        clock,
+        store,
+        a,
+        b,
+        engine,
+    }
+}
+
+/// Work that a call has stopped.
+pub(crate) struct Stopped {
+    pub(crate) stop: Arc<Stop>,
+    pub(crate) task: tokio::task::JoinHandle<()>,
+}
+
+impl Pair {
+    /// Reads a system to the end of its poll. Returns how many records were news.
+    pub(crate) async fn poll(&self, system: &str) -> usize {
+        let mut news = 0;
+        for mut poller in Poller::all(&self.engine) {
+            if poller.system().as_str() != system {
+                continue;
+            }
+            loop {
+                match poller.step().await.unwrap() {
+                    PollStep::Page { published, .. } => news += published,
+                    PollStep::End { published, .. } => {
+                        news += published;
+                        break;
+                    }
+                    PollStep::Elsewhere => panic!("nobody else polls"),
+                }
+            }
+            poller.release().await.unwrap();
+        }
+        news
+    }
+
+    /// What is to be written into `system`.
+    pub(crate) async fn apply(&self, system: &str) {
+        apply(self.engine.clone(), system).await;
+    }
+
+    /// The same, until a call of `shelf` stops it.
+    pub(crate) async fn stopped_at(
+        &self,
+        shelf: &Shelf,
+        call: &'static str,
+        system: &'static str,
+    ) -> Stopped {
+        let stop = Arc::new(Stop::default());
+        shelf.stops.lock().unwrap().insert(call, stop.clone());
+        let task = tokio::spawn(apply(self.engine.clone(), system));
+        stop.reached.notified().await;
+        shelf.stops.lock().unwrap().clear();
+        Stopped { stop, task }
+    }
+
+    /// Works until nothing is left to do. Returns how many records were news.
+    pub(crate) async fn rest(&self) -> usize {
+        let mut news = 0;
+        for _ in 0..3 {
+            for system in ["a", "b"] {
+                news += self.poll(system).await;
+                self.apply(system).await;
+            }
+            let backer = WriteBacker::new(&self.engine);
+            for side in Side::BOTH {
+                while backer.step(&"thing".into(), side).await.unwrap().done > 0 {}
+            }
+        }
+        news
+    }
+
+    pub(crate) async fn set_aside(&self) -> u64 {
+        self.store.count(Table::Parked, "").await.unwrap()
+    }
+}
+
+async fn apply(engine: Arc<Engine>, system: &str) {
+    let applier = Applier::new(&engine, &SystemId::from(system)).await.unwrap();
+    while applier.step(Duration::ZERO).await.unwrap().taken > 0 {}
+}
+
+pub(crate) fn set(shelf: &Shelf, id: u64, field: &str, value: &str) {
+    let mut rows = shelf.rows.lock().unwrap();
+    let row = rows.entry(id).or_default();
+    row.0.insert(field.into(), Value::from(value));
+}
+
+pub(crate) fn get(shelf: &Shelf, id: u64, field: &str) -> Option<String> {
+    shelf.rows.lock().unwrap().get(&id)?.0.get(field)?.to_plain()
 }
