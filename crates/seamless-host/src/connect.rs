@@ -1,11 +1,11 @@
 //! Reaching the systems before work starts: do they answer, and are they as the mappings say?
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seamless_core::mapping::Severity;
 use seamless_core::pipeline::{Engine, Rebuilt, Rows, SyncSpec, System, WriteBack};
-use seamless_core::{EntityInfo, Error, ErrorKind, Expect, Op, Result, Side, SystemId, Table};
+use seamless_core::{EntityInfo, Error, ErrorKind, Expect, Op, Result, Side, SystemId, Table, UsedFields};
 
 use crate::books::Books;
 use crate::build::{SyncPlan, natives};
@@ -36,15 +36,17 @@ impl Host {
 
     /// Tells the connectors which fields are used at all.
     fn narrow(&self, syncs: &[SyncSpec]) {
-        let mut used: BTreeMap<(SystemId, String), BTreeSet<String>> = BTreeMap::new();
+        let mut used: BTreeMap<(SystemId, String), UsedFields> = BTreeMap::new();
         for side in syncs.iter().flat_map(|sync| &sync.sides) {
             let key = (side.system.clone(), side.mapping.entity.clone());
-            used.entry(key).or_default().extend(side.mapping.native_paths());
+            let (all, of_side) = (used.entry(key).or_default(), side.mapping.used());
+            all.mapped.extend(of_side.mapped);
+            all.xrefs.extend(of_side.xrefs);
         }
-        for ((system, entity), fields) in used {
+        for ((system, entity), used) in used {
             let system = &self.systems[&system];
-            system.source.narrow(&entity, &fields);
-            system.target.narrow(&entity, &fields);
+            system.source.narrow(&entity, &used);
+            system.target.narrow(&entity, &used);
         }
     }
 

@@ -1,6 +1,5 @@
 //! The contract, implemented thinly over the client.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use seamless_core::mapping::SideMapping;
 use seamless_core::{
     Capabilities, DependentOptions, EntityInfo, EntityName, ExternalKey, ListRequest, Lookup, NativeRecord,
     Nudge, OpenContext, Page, PluginInfo, Priority, Reader, RecordId, Remark, Result, Source, SourcePlugin,
-    Target, TargetPlugin, Usage, WebhookCall, Write, Written,
+    Target, TargetPlugin, Usage, UsedFields, WebhookCall, Write, Written,
 };
 
 use crate::client::Client;
@@ -96,8 +95,8 @@ impl Reader for Connector {
         self.0.ping().await
     }
 
-    fn narrow(&self, entity: &str, fields: &BTreeSet<String>) {
-        self.0.narrow(entity, fields);
+    fn narrow(&self, entity: &str, used: &UsedFields) {
+        self.0.narrow(entity, used);
     }
 
     async fn dependent_options(&self, entity: &str) -> Result<Vec<DependentOptions>> {

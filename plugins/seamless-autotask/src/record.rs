@@ -1,8 +1,10 @@
 //! Autotask's JSON objects as native records.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use seamless_core::{Error, Fields, NativeRecord, RecordId, Result, Stamp, Timestamp, Value, lookup};
+use seamless_core::{
+    Error, Fields, NativeRecord, RecordId, Result, Stamp, Timestamp, UsedFields, Value, lookup,
+};
 use serde_json::{Map, Value as Json};
 
 use crate::client::{Client, in_entity, whole};
@@ -67,44 +69,45 @@ impl Client {
                 record(entity, item, countries.as_deref(), people.as_deref())
             })
             .collect::<Result<Vec<NativeRecord>>>()?;
-        if let Some(needed) = needed {
-            self.fill_in(entity, &needed, &mut records).await?;
+        if let Some(used) = needed {
+            self.fill_in(entity, &used, &mut records).await?;
         }
         Ok(records)
     }
 
     /// Fills in the empty fields that an answer left out, so that a record lacks only what the tenant does not have any more. The ordinary fields are not
-    /// the tenant's to delete. A user-defined one is missing where no row of the answer has a value in it, and where somebody has deleted or renamed
-    /// it: the metadata, asked after the read, tell which.
-    async fn fill_in(
-        &self,
-        entity: &Entity,
-        needed: &BTreeSet<String>,
-        records: &mut [NativeRecord],
-    ) -> Result<()> {
-        let (user_defined, ordinary): (Vec<&str>, Vec<&str>) = needed
+    /// the tenant's to delete. A user-defined one that no row of the answer has a value in may be empty in all of them, or somebody has deleted or
+    /// renamed it: the metadata, asked after the read, tell which.
+    async fn fill_in(&self, entity: &Entity, used: &UsedFields, records: &mut [NativeRecord]) -> Result<()> {
+        let (user_defined, ordinary): (Vec<&str>, Vec<&str>) = used
+            .mapped
             .iter()
             .map(String::as_str)
             .partition(|path| path.starts_with(UDF_PREFIX));
-        let is_missing = |record: &&NativeRecord| {
-            let mut paths = user_defined.iter();
-            paths.any(|path| lookup(&record.fields, path).is_none())
+        let is_seen = |path: &str| {
+            let mut records = records.iter();
+            records.any(|record| lookup(&record.fields, path).is_some())
         };
-        let mut held = Vec::new();
-        if records.iter().any(|record| is_missing(&record)) {
+        let (mut there, unseen): (Vec<&str>, Vec<&str>) =
+            user_defined.into_iter().partition(|path| is_seen(path));
+        if !records.is_empty() && !unseen.is_empty() {
             let names = self.user_defined(entity).await?;
-            held = user_defined
-                .into_iter()
-                .filter_map(|path| path.strip_prefix(UDF_PREFIX))
-                .filter(|name| names.contains(*name))
-                .collect();
+            let is_known = |path: &&str| {
+                path.strip_prefix(UDF_PREFIX)
+                    .is_some_and(|name| names.contains(name))
+            };
+            there.extend(unseen.into_iter().filter(is_known));
         }
+        let names: Vec<&str> = there
+            .iter()
+            .filter_map(|path| path.strip_prefix(UDF_PREFIX))
+            .collect();
         for record in records {
             for name in &ordinary {
                 record.fields.entry((*name).to_owned()).or_default();
             }
             if let Some(Value::Map(fields)) = record.fields.get_mut(UDF) {
-                for name in &held {
+                for name in &names {
                     fields.entry((*name).to_owned()).or_default();
                 }
             }

@@ -265,9 +265,10 @@ impl Client {
         if self.sweep_of(entity, |sweep| sweep.include.is_some()) {
             return Ok(());
         }
-        let Some(needed) = self.needed(entity) else {
+        let Some(used) = self.needed(entity) else {
             return Ok(());
         };
+        let needed = used.all();
         let names = plain_names(entity, &needed);
         let user_defined: Vec<Field> = needed
             .iter()

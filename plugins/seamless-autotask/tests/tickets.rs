@@ -6,7 +6,7 @@
 mod bench;
 
 use bench::{Bench, bench, config, fields};
-use seamless_core::{Effect, ErrorKind, NativeRecord, RecordId, Value, WriteAction};
+use seamless_core::{Effect, ErrorKind, NativeRecord, RecordId, UsedFields, Value, WriteAction};
 use seamless_sandbox::{Config, Fault, Faults, On};
 use serde_json::{Value as Json, json};
 
@@ -360,10 +360,13 @@ async fn sweep_open_ones(bench: Bench) {
         };
         ids.push(bench.write("Opportunities", create).await.unwrap());
     }
-    let used = ["title", "status", "amount", "projectedCloseDate", "udf.CRM ID"];
-    bench
-        .source
-        .narrow("Opportunities", &used.map(str::to_owned).into());
+    let used = UsedFields {
+        mapped: ["title", "status", "amount", "projectedCloseDate"]
+            .map(str::to_owned)
+            .into(),
+        xrefs: ["udf.CRM ID".to_owned()].into(),
+    };
+    bench.source.narrow("Opportunities", &used);
     let close = |id: &RecordId| {
         let edit = json!({"system": "autotask", "entity": "opportunity", "id": id, "fields": {"status": 3}});
         assert_eq!(bench.sandbox.admin("POST", "/edit", &edit).0, 200);

@@ -184,6 +184,23 @@ pub struct EntityInfo {
     pub can_update: bool,
 }
 
+/// The native fields of an entity that are used at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsedFields {
+    /// What is mapped. A record lacks one of these only where the system has not got it, or leaves out what is empty
+    /// ([`crate::Capabilities::omits_empty`]): what is not there has not been read.
+    pub mapped: BTreeSet<String>,
+    /// What holds a cross-reference. An empty one may be left out.
+    pub xrefs: BTreeSet<String>,
+}
+
+impl UsedFields {
+    /// Both.
+    pub fn all(&self) -> BTreeSet<String> {
+        self.mapped.union(&self.xrefs).cloned().collect()
+    }
+}
+
 /// Reading single records: needed on both sides of a sync.
 ///
 /// **Calls.** Any number at once, from several tasks. The implementation limits concurrency and rate towards its system; it never
@@ -211,9 +228,9 @@ pub trait Reader: Send + Sync {
     /// Proves that the system can be reached with these credentials, without changing anything. Called by `check` and at start.
     async fn ping(&self) -> Result<()>;
 
-    /// Which native fields of an entity are used at all, cross-reference included. Called before the first list, and again when mappings change.
+    /// Which native fields of an entity are used at all. Called before the first list, and again when mappings change.
     /// A connector may ask its system for no more than these; one that reads whole records has nothing to do.
-    fn narrow(&self, _entity: &str, _fields: &BTreeSet<String>) {}
+    fn narrow(&self, _entity: &str, _used: &UsedFields) {}
 
     /// From now on calls of this instance have this priority at most. Called by `plan` and before first loads.
     /// A connector without a budget has nothing to do.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::options::{clip, label_of, plain};
 use super::{FieldMapping, OptionMap, SideMapping, path, template};
-use crate::contract::{EntityInfo, FieldInfo, OptionInfo};
+use crate::contract::{EntityInfo, FieldInfo, OptionInfo, UsedFields};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -63,17 +63,19 @@ impl SideMapping {
         report.problems
     }
 
-    /// Every native field that is read or written, the cross-reference among them.
+    /// Every native field that is read or written.
+    pub fn used(&self) -> UsedFields {
+        let mapped = self.fields.values();
+        let paths = mapped.flat_map(|field| template::paths(&field.native));
+        UsedFields {
+            mapped: paths.map(|path| path::field_of(path).to_owned()).collect(),
+            xrefs: self.xref.iter().cloned().collect(),
+        }
+    }
+
+    /// The same, the cross-reference among them.
     pub fn native_paths(&self) -> BTreeSet<String> {
-        let mapped = self
-            .fields
-            .values()
-            .flat_map(|field| template::paths(&field.native));
-        mapped
-            .map(path::field_of)
-            .chain(self.xref.as_deref())
-            .map(str::to_owned)
-            .collect()
+        self.used().all()
     }
 
     /// The mapping with every text limit as short as the live system's own.
