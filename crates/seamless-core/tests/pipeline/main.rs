@@ -1,6 +1,7 @@
 //! The engine over two small systems in memory, where one certain order of events is what matters.
 #![allow(clippy::unwrap_used, reason = "a poisoned lock fails the test")]
 
+mod held;
 mod rare;
 mod reconcile;
 mod set_aside;
