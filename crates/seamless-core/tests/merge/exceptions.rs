@@ -124,6 +124,25 @@ fn what_cannot_be_read_blocks_its_field_and_settles_nothing() {
     );
 }
 
+/// The number of a ticket: the system that makes the record gives it.
+#[test]
+fn what_only_the_new_record_gives_is_not_written_at_its_create() {
+    for (direction, writes) in [
+        (Direction::AToB, false),
+        (Direction::TwoWay, true),
+        (Direction::BToA, true),
+    ] {
+        let mut sync = sync(Side::B, Direction::TwoWay);
+        sync.model.fields.entry("field".into()).or_default().direction = Some(direction);
+        let create = merge(&input(&sync, &observed("mine"), &BTreeMap::new()));
+        assert_eq!(create.writes.contains_key("field"), writes, "{direction:?}");
+        assert_eq!(
+            create.hint_target, !writes,
+            "{direction:?}: its own message brings it"
+        );
+    }
+}
+
 #[test]
 fn what_is_fixed_at_its_create_is_not_written_later() {
     let sync = with_first(

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a poisoned lock fails the test")]
 
 mod held;
+mod mapping;
 mod rare;
 mod reconcile;
 mod set_aside;

@@ -287,15 +287,26 @@ pub(crate) fn pair(mistakes: Mistakes) -> Pair {
 
 /// The same with a sync that is changed.
 pub(crate) fn pair_of(mistakes: Mistakes, change: impl FnOnce(&mut SyncSpec)) -> Pair {
-    let (store, a, b) = (
+    let (a, b) = (Arc::new(Shelf::default()), Arc::new(Shelf::default()));
+    over(
+        TestClock::new(),
         Arc::new(MemoryStore::new()),
-        Arc::new(Shelf::default()),
-        Arc::new(Shelf::default()),
-    );
+        [a, b],
+        mistakes,
+        change,
+    )
+}
+
+fn over(
+    clock: Arc<TestClock>,
+    store: Arc<MemoryStore>,
+    [a, b]: [Arc<Shelf>; 2],
+    mistakes: Mistakes,
+    change: impl FnOnce(&mut SyncSpec),
+) -> Pair {
     let fields = [("city", None), ("origin", Some(Direction::AToB))];
     let mut sync = sync([&a, &b], &fields, Direction::TwoWay);
     change(&mut sync);
-    let clock = TestClock::new();
     let engine = engine(&clock, &store, [&a, &b], sync, mistakes);
     Pair {
         clock,
@@ -313,6 +324,12 @@ pub(crate) struct Stopped {
 }
 
 impl Pair {
+    /// A host with another configuration, over the same store and systems.
+    pub(crate) fn with(&self, mistakes: Mistakes, change: impl FnOnce(&mut SyncSpec)) -> Pair {
+        let systems = [self.a.clone(), self.b.clone()];
+        over(self.clock.clone(), self.store.clone(), systems, mistakes, change)
+    }
+
     /// Reads a system to the end of its poll. Returns how many records were news.
     pub(crate) async fn poll(&self, system: &str) -> usize {
         let mut news = 0;
