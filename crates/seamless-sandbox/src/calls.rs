@@ -172,6 +172,11 @@ impl Calls {
         }
     }
 
+    /// When a record of Autotask was last part of an answer.
+    pub(crate) fn last_shown(&self, entity: Entity, id: i64) -> Option<i64> {
+        self.shown.get(&(entity, id)).copied()
+    }
+
     fn note_ages(&mut self, entity: Entity, note: &Note, write: bool, now: i64) {
         if !write {
             self.shown.extend(note.ids.iter().map(|id| ((entity, *id), now)));

@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{Bench, company, contact};
 use serde_json::{Value as Json, json};
 
@@ -114,6 +116,31 @@ async fn a_contest_is_won_by_the_owner() {
     assert_eq!(score(&b).await[1], 1);
     patch_at(&b, at, json!({ "city": "Later" })).await;
     assert_eq!(score(&b).await, [0, 0, 0, 0]);
+}
+
+/// Autotask has no compare-and-set: what is typed between a read and the write that follows it cannot be spared, and is counted apart. What had been
+/// shown is lost.
+#[tokio::test]
+async fn an_edit_that_nobody_had_been_shown_is_overtaken_and_not_lost() {
+    for was_shown in [false, true] {
+        let b = Bench::clean().await;
+        let (at, crm) = pair(&b).await;
+        let path = format!("Companies/{at}");
+        let show = || b.at("GET", &path, Json::Null);
+        show().await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        b.edit("crm", "account", &crm, json!({ "city": "Theirs" })).await;
+        b.edit("autotask", "account", &json!(at), json!({ "city": "Ours" }))
+            .await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        if was_shown {
+            show().await;
+        }
+        patch_at(&b, at, json!({ "city": "Theirs" })).await;
+        let truth = b.truth().await;
+        let counted = ["lost_edits", "overtaken_edits"].map(|name| truth[name].as_u64());
+        assert_eq!(counted, [Some(u64::from(was_shown)), Some(u64::from(!was_shown))]);
+    }
 }
 
 #[tokio::test]

@@ -50,9 +50,10 @@ fn main() -> ExitCode {
         .map(|name| number(&truth[*name]))
         .sum();
     println!(
-        "{edits} edits; duplicates {}, lost edits {}, echoes {}; {} conflicts, {} pairs, {} calls in that run, {writes} writes in all",
+        "{edits} edits; duplicates {}, lost edits {} ({} in the open window), echoes {}; {} conflicts, {} pairs, {} calls in that run, {writes} writes in all",
         truth["duplicates"],
         truth["lost_edits"],
+        truth["overtaken_edits"],
         truth["echo_writes"],
         summary["counters"].get("conflicts").unwrap_or(&Json::Null),
         summary["linked"],

@@ -110,6 +110,7 @@ impl World {
             new,
             label,
             synced,
+            overtaken: false,
         });
     }
 
@@ -208,29 +209,37 @@ impl World {
             .iter()
             .map(|(f, _)| table.schema.name(*f).to_owned())
             .collect();
+        let overtaken: Vec<usize> = data
+            .iter()
+            .filter_map(|(f, v)| self.overtaken(system, entity, id, *f, rec.get(*f), v))
+            .collect();
         let moves_xref = changes
             .iter()
             .any(|(f, v)| Some(*f) == table.schema.xref && !rec.get(*f).identical(v));
         let unchanged = !moves_xref && data.iter().all(|(f, v)| rec.get(*f).identical(v));
+        let put_back = data
+            .iter()
+            .find(|(f, v)| self.puts_back(system, entity, id, *f, rec.get(*f), v))
+            .map(|(f, _)| table.schema.name(*f).to_owned());
         let now = self.now();
+        let recent = |f: &u16| {
+            let last = self.truth.last.get(&(system, entity, id, *f));
+            last.is_some_and(|i| now - self.truth.edits[*i].at_ms < OPEN_WINDOW_MS)
+        };
+        let is_recent = data.iter().any(|(f, _)| recent(f));
+        for index in overtaken {
+            self.truth.edits[index].overtaken = true;
+        }
         let sentence = if unchanged {
-            let recent = |f: &u16| {
-                let last = self.truth.last.get(&(system, entity, id, *f));
-                last.is_some_and(|i| now - self.truth.edits[*i].at_ms < OPEN_WINDOW_MS)
-            };
-            if data.iter().any(|(f, _)| recent(f)) {
+            if is_recent {
                 self.truth.excused += 1;
                 return;
             }
             "a write whose every value was there already".to_owned()
         } else {
-            let put_back = data
-                .iter()
-                .find(|(f, v)| self.puts_back(system, entity, id, *f, rec.get(*f), v));
-            let Some((field, _)) = put_back else { return };
+            let Some(field) = put_back else { return };
             format!(
-                "a person's edit of {} was overwritten here, although nobody edited it on the other side",
-                table.schema.name(*field)
+                "a person's edit of {field} was overwritten here, although nobody edited it on the other side"
             )
         };
         let finding = Finding {
@@ -243,6 +252,24 @@ impl World {
             sentence,
         };
         self.truth.echoes.push(finding);
+    }
+
+    /// The standing edit that a write is about to replace, if its sender cannot have known it: the record was not shown since, and there is no
+    /// compare-and-set.
+    fn overtaken(
+        &self,
+        system: System,
+        entity: Entity,
+        id: i64,
+        field: u16,
+        stored: &Value,
+        new: &Value,
+    ) -> Option<usize> {
+        let index = *self.truth.last.get(&(system, entity, id, field))?;
+        let edit = &self.truth.edits[index];
+        let is_replaced = stored.same(&edit.new) && !stored.same(new);
+        let shown = self.calls.last_shown(entity, id)?;
+        (system == System::Autotask && is_replaced && shown < edit.at_ms).then_some(index)
     }
 
     /// Whether a write undoes a person's standing edit without any counter-edit on the other side.

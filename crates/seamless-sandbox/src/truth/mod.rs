@@ -30,6 +30,8 @@ pub(crate) struct Edit {
     pub(crate) label: String,
     /// When the other side came to hold it.
     pub(crate) synced: Option<u64>,
+    /// Overwritten by a write whose sender had not been shown the record since: the open window of a system without compare-and-set.
+    pub(crate) overtaken: bool,
 }
 
 /// Something the sync did which it must not do.

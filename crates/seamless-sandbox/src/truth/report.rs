@@ -42,6 +42,7 @@ struct Verdicts {
     unsyncable: Vec<Json>,
     unpaired: Vec<Json>,
     first_merge: Vec<Json>,
+    overtaken: Vec<Json>,
     held: u64,
     one_way: u64,
 }
@@ -96,6 +97,7 @@ impl World {
             "one_way_edits": verdicts.one_way,
             "first_merge_edits": verdicts.first_merge.len(),
             "excused_writes": self.truth.excused,
+            "overtaken_edits": verdicts.overtaken.len(),
             "details": {
                 "duplicates": head(&duplicates),
                 "lost_edits": head(&verdicts.lost),
@@ -105,6 +107,7 @@ impl World {
                 "unsyncable": head(&verdicts.unsyncable),
                 "unpaired_edits": head(&verdicts.unpaired),
                 "first_merge_edits": head(&verdicts.first_merge),
+                "overtaken_edits": head(&verdicts.overtaken),
             },
         })
     }
@@ -287,6 +290,11 @@ impl World {
                 }
                 (true, Fit::Unsyncable(why)) => {
                     verdicts.unsyncable.push(self.edit_json(edit, why));
+                    continue;
+                }
+                (false, _) if edit.overtaken => {
+                    let why = "overwritten in the open window: made after the record was last shown, and before the write came";
+                    verdicts.overtaken.push(self.edit_json(edit, why));
                     continue;
                 }
                 (true, Fit::Differs) => "the other side does not hold it",

@@ -35,6 +35,8 @@ pub(crate) struct Outcome {
     pub(crate) duplicates: u64,
     /// By the sandbox's own count, not by our books.
     pub(crate) lost_edits: u64,
+    /// Edits that fell between a read and the write that followed it, where there is no compare-and-set: the open window.
+    pub(crate) overtaken_edits: u64,
     /// By the sandbox's own count, not by our books.
     pub(crate) echo_writes: u64,
     /// Write calls of the last run, which had nothing to do.
@@ -102,6 +104,7 @@ impl Outcome {
             conflicts: sum("conflicts"),
             duplicates: number(&truth["duplicates"]),
             lost_edits: number(&truth["lost_edits"]),
+            overtaken_edits: number(&truth["overtaken_edits"]),
             echo_writes: number(&truth["echo_writes"]),
             idle_writes,
             autotask_calls: number(&stats["autotask"]["calls"]),

@@ -135,8 +135,12 @@ pub(crate) fn verdict(outcome: &Outcome, output: &Output) -> String {
     } else {
         Tone::Bad
     };
+    let overtaken = match outcome.overtaken_edits {
+        0 => String::new(),
+        some => format!(", {some} in the open window"),
+    };
     let judged = format!(
-        "{} duplicates, {} lost edits, {} echoes",
+        "{} duplicates, {} lost edits{overtaken}, {} echoes",
         outcome.duplicates, outcome.lost_edits, outcome.echo_writes
     );
     let memory = outcome
