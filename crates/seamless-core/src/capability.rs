@@ -24,7 +24,7 @@ pub struct Capabilities {
     pub cursor_overlap: Duration,
     /// How creates are found again.
     pub external_key: ExternalKey,
-    /// `Update { expected }` is honoured: the write happens only if the version is unchanged.
+    /// An update happens only if the record's version is still that of [`crate::WriteAction::Update::current`].
     pub compare_and_set: bool,
     /// Ids are whole numbers that only rise, so that "created after" can be asked as "id above".
     pub ascending_ids: bool,

@@ -76,14 +76,14 @@ impl Engine {
         Ok(count)
     }
 
-    /// The same for all syncs; notes when it was done.
+    /// The same for all syncs. Notes when it was begun, once it is done: after a crash in between it is done again.
     pub async fn look_again_at_all_held(&self) -> Result<u64> {
         let now = Rows::put_plain(looked_row(), Expect::Any, &self.clock.now())?;
-        self.store.commit(vec![now]).await?;
         let mut count = 0;
         for sync in self.syncs.keys() {
             count += self.look_again_at_held(sync).await?;
         }
+        self.store.commit(vec![now]).await?;
         Ok(count)
     }
 

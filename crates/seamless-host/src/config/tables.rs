@@ -38,7 +38,8 @@ pub(crate) struct RunTable {
     /// Workers that apply changes to one system, 1 to 8. Default 1: it takes many records at once, a second one mostly costs memory.
     pub(crate) apply_workers: usize,
     /// Seconds after which a running host looks again at what it has set aside: records whose cause may be gone, and fields that wait alone (what the
-    /// other side refused is tried again). Default 21600. Each look reads those records.
+    /// other side refused is tried again). `run --once` looks at those fields when that time has passed since the last look. Default 21600. Each look
+    /// reads those records.
     pub(crate) look_again_secs: u64,
     /// Hours between two reconciliations of a running host: a slow pass over every record of every entity, for what change stamps do not show.
     /// Default 24; 0 for none.

@@ -254,8 +254,8 @@ impl World {
         self.truth.echoes.push(finding);
     }
 
-    /// The standing edit that a write is about to replace, if its sender cannot have known it: the record was not shown since, and there is no
-    /// compare-and-set.
+    /// The standing edit that a write is about to replace, if its sender cannot have known it: the record was not shown since, but shortly
+    /// before, and there is no compare-and-set.
     fn overtaken(
         &self,
         system: System,
@@ -265,11 +265,25 @@ impl World {
         stored: &Value,
         new: &Value,
     ) -> Option<usize> {
+        let index = self.replaced_edit(system, entity, id, field, stored, new)?;
+        let (shown, edit) = (self.calls.last_shown(entity, id)?, &self.truth.edits[index]);
+        let in_window = shown < edit.at_ms && self.now() - shown < OPEN_WINDOW_MS;
+        (system == System::Autotask && in_window).then_some(index)
+    }
+
+    /// The standing edit of a person that a write is about to replace.
+    fn replaced_edit(
+        &self,
+        system: System,
+        entity: Entity,
+        id: i64,
+        field: u16,
+        stored: &Value,
+        new: &Value,
+    ) -> Option<usize> {
         let index = *self.truth.last.get(&(system, entity, id, field))?;
-        let edit = &self.truth.edits[index];
-        let is_replaced = stored.same(&edit.new) && !stored.same(new);
-        let shown = self.calls.last_shown(entity, id)?;
-        (system == System::Autotask && is_replaced && shown < edit.at_ms).then_some(index)
+        let stands = stored.same(&self.truth.edits[index].new);
+        (stands && !stored.same(new)).then_some(index)
     }
 
     /// Whether a write undoes a person's standing edit without any counter-edit on the other side.
@@ -285,13 +299,10 @@ impl World {
         let Some(c) = self.truth.of(system, entity, field) else {
             return false;
         };
-        let Some(index) = self.truth.last.get(&(system, entity, id, field)) else {
+        let Some(index) = self.replaced_edit(system, entity, id, field, stored, new) else {
             return false;
         };
-        let edit = &self.truth.edits[*index];
-        if !stored.same(&edit.new) || stored.same(new) {
-            return false;
-        }
+        let edit = &self.truth.edits[index];
         let Some(other) = self.counterpart(system, entity, id) else {
             return false;
         };

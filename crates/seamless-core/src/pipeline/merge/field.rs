@@ -34,11 +34,9 @@ pub(super) fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, 
         return;
     };
     let two_way = direction.flows_from(input.side.other());
-    let seen_now = look_at_unseen(input, name, target_record, plan);
-    let halves = match &seen_now {
-        Some(halves) => halves.as_ref(),
-        None => input.base.and_then(|base| base.get(name)),
-    };
+    look_at_unseen(input, name, target_record, plan);
+    let halves = plan.base.get(name).cloned();
+    let halves = halves.as_ref();
     // A cleared half is that of a winner. Otherwise it says nothing: of a reference that waits, of a field that only follows.
     let may_have_won = |side: &Half| *side != Half::Cleared || two_way && spec.reference.is_none();
     let missed_here = halves

@@ -7,21 +7,15 @@ use crate::pipeline::mistakes::{Mistake, Mistakes};
 use crate::pipeline::rewrite::same_but_for_form;
 use crate::pipeline::spec::SyncSpec;
 
-/// A write that nobody could see, where the field is in the record again: it arrived, or it did not, and the halves before it stand. `None` where there
-/// is nothing of the kind.
-pub(super) fn look_at_unseen(
-    input: &MergeInput<'_>,
-    name: &str,
-    target: &Observed,
-    plan: &mut Merge,
-) -> Option<Option<[Half; 2]>> {
-    let mut halves = input.base?.get(name)?.clone();
-    let mut is_seen = false;
+/// Settles a write that nobody could see, where the field is in the record again: it arrived, or it did not, and the halves before it stand.
+pub(super) fn look_at_unseen(input: &MergeInput<'_>, name: &str, target: &Observed, plan: &mut Merge) {
     for (side, record) in [(input.side, input.source), (input.side.other(), target)] {
-        let Half::Unseen(write) = &halves[side.index()] else {
+        let Some(halves) = plan.base.get_mut(name) else {
+            return;
+        };
+        let (Half::Unseen(write), Some(now)) = (&halves[side.index()], record.fields.get(name)) else {
             continue;
         };
-        let now = record.fields.get(name)?;
         if is_missing(input.sync, side, name, record, input.mistakes) {
             continue;
         }
@@ -33,21 +27,16 @@ pub(super) fn look_at_unseen(
             // Nothing says that somebody has edited it.
             (None, _) => true,
         };
-        if !has_arrived && is_as_before {
-            match &write.settled {
-                Some(settled) => plan.base.insert(name.to_owned(), settled.clone()),
-                None => plan.base.remove(name),
-            };
-            return Some(write.settled.clone());
+        if has_arrived {
+            halves[side.index()] = Half::Known(now.clone());
+        } else if !is_as_before {
+            halves[side.index()] = Half::Known(write.sent.clone());
+        } else if let Some(settled) = write.settled.clone() {
+            *halves = settled;
+        } else {
+            plan.base.remove(name);
         }
-        let half = if has_arrived { now } else { &write.sent };
-        halves[side.index()] = Half::Known(half.clone());
-        is_seen = true;
     }
-    is_seen.then(|| {
-        plan.base.insert(name.to_owned(), halves.clone());
-        Some(halves)
-    })
 }
 
 /// Whether a record has come without a field that every record of its system has. A reference that is named by something else may be left out.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use seamless_core::{
@@ -12,7 +13,7 @@ use seamless_core::{
 };
 
 use super::memory::{MemoryBench, MemoryConnector, MemoryPeer, MemorySystem, subject};
-use super::{Bench, CASES, Credentials, Fault, MARK, Opened, Peer, Subject, run};
+use super::{Bench, CASES, Credentials, Fault, MARK, Opened, Peer, Stop, Subject, run, run_case};
 
 /// Everything that a system can promise.
 fn strong() -> Capabilities {
@@ -63,8 +64,26 @@ async fn every_case_has_a_twin_that_fails_it() {
     }
 }
 
+/// The suite waits for a stamp that never moves, on a clock that stands still.
+#[tokio::test]
+async fn a_case_that_does_not_end_has_failed() {
+    let (_, case) = CASES
+        .iter()
+        .find(|(name, _)| *name == "lists_what_was_changed_since")
+        .expect("a case");
+    let stop = run_case(
+        &TwinBench(Flaw::EditsMoveNothing),
+        *case,
+        Duration::from_millis(200),
+    )
+    .await;
+    assert!(matches!(stop, Err(Stop::Failed(said)) if said.contains("did not end within 200ms")));
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flaw {
+    /// Of the peer: not among [`FLAWS`], because the case that it stops takes its minute.
+    EditsMoveNothing,
     DropsEndOfPage,
     StrictSince,
     CreatedOnly,
@@ -210,7 +229,9 @@ impl Peer for TwinPeer {
     }
 
     async fn edit(&self, id: &RecordId, fields: &Fields) {
-        self.inner.edit(id, fields).await;
+        if self.flaw != Flaw::EditsMoveNothing {
+            self.inner.edit(id, fields).await;
+        }
     }
 
     async fn delete(&self, id: &RecordId) -> bool {
