@@ -50,7 +50,7 @@ pub enum Retry {
     },
 }
 
-/// Did the failed call change anything in the remote system?
+/// Did the failed call change anything in the remote system? Only asked of writes; what a failed read says here is not looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// Certainly not: it was never sent, or was refused.
@@ -123,9 +123,10 @@ impl Error {
         Error::new(ErrorKind::Storage, message)
     }
 
-    /// The peer broke its contract.
+    /// The peer broke its contract. A write may have been carried out all the same (a success whose body nobody can read): the effect is unknown
+    /// until the caller says otherwise.
     pub fn protocol(message: impl Into<String>) -> Self {
-        Error::new(ErrorKind::Protocol, message)
+        Error::new(ErrorKind::Protocol, message).effect(Effect::Unknown)
     }
 
     /// Marks the error as curable by waiting.
@@ -227,12 +228,7 @@ mod tests {
                 Effect::NotApplied,
             ),
             (Error::storage("x"), ErrorKind::Storage, false, Effect::NotApplied),
-            (
-                Error::protocol("x"),
-                ErrorKind::Protocol,
-                false,
-                Effect::NotApplied,
-            ),
+            (Error::protocol("x"), ErrorKind::Protocol, false, Effect::Unknown),
         ];
         for (error, kind, waiting_helps, effect) in cases {
             assert_eq!(

@@ -135,7 +135,7 @@ impl HttpClient {
         }
         let joined = base
             .join(url)
-            .map_err(|_| Error::protocol("the server handed out a url that cannot be read"))?;
+            .map_err(|_| unsent("the server handed out a url that cannot be read"))?;
         self.check_origin(&joined)?;
         Ok(joined.into())
     }
@@ -162,7 +162,7 @@ impl HttpClient {
     fn url(&self, request: &Request) -> Result<Url> {
         let path = &request.path;
         let mut url = if path.starts_with("https://") || path.starts_with("http://") {
-            let url = Url::parse(path).map_err(|_| Error::protocol("a url to call cannot be read"))?;
+            let url = Url::parse(path).map_err(|_| unsent("a url to call cannot be read"))?;
             self.check_origin(&url)?;
             url
         } else {
@@ -194,11 +194,16 @@ impl HttpClient {
             return Ok(());
         }
         let foreign = origin(url);
-        Err(Error::protocol(format!(
+        Err(unsent(format!(
             "the server points to {foreign}, which is not the configured origin; not followed"
         ))
         .with("origin", origin(&self.base)))
     }
+}
+
+/// A call that is not sent because of what the server said before.
+fn unsent(message: impl Into<String>) -> Error {
+    Error::protocol(message).effect(Effect::NotApplied)
 }
 
 /// Where a request goes. No `Debug`: the query may hold personal data.

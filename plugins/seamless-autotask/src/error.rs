@@ -142,6 +142,7 @@ fn by_status(response: &Response) -> Error {
         .with("status", 404)
         .with("class", class),
         405 => Error::protocol("autotask does not take this kind of call at this address")
+            .effect(Effect::NotApplied)
             .with("status", 405)
             .with("class", class),
         _ => status_error(response),

@@ -22,7 +22,7 @@ async fn companies_conform() {
         ],
         ..subject("Companies", "companyName", "city")
     };
-    conform(Entity::Account, subject, 37).await;
+    conform(Entity::Account, subject, 40).await;
 }
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn contacts_conform() {
         exact: vec![Exact::same("note", "Zoë 🦀 \u{5e74}"), Exact::same("isActive", 0)],
         ..subject("Contacts", "lastName", "city")
     };
-    conform(Entity::Contact, subject, 37).await;
+    conform(Entity::Contact, subject, 40).await;
 }
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn tickets_conform() {
         exact: vec![Exact::same("description", "line\nline <b>&amp;</b>")],
         ..subject("Tickets", "title", "resolution")
     };
-    conform(Entity::Ticket, subject, 37).await;
+    conform(Entity::Ticket, subject, 40).await;
 }
 
 /// They have no stamp of their own: lists are sweeps.
@@ -72,7 +72,7 @@ async fn opportunities_conform() {
         exact: vec![Exact::same("monthlyCost", Value::from_json(&json!(0.1)))],
         ..subject("Opportunities", "title", "nextStep")
     };
-    conform(Entity::Opportunity, subject, 34).await;
+    conform(Entity::Opportunity, subject, 37).await;
 }
 
 async fn conform(entity: Entity, subject: Subject, cases: usize) {

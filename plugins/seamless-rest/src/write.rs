@@ -63,11 +63,15 @@ impl Connector {
         let whole = if update.partial {
             None
         } else {
-            Some(self.whole(native, update, current, send_by).await?)
+            Some(
+                self.whole(native, update, current, send_by)
+                    .await
+                    .map_err(unsent)?,
+            )
         };
         let call = update
             .call(native.entity, current, whole, fields, self.manifest.system.format)
-            .map_err(|error| self.named(native, error))?;
+            .map_err(|error| self.named(native, unsent(error)))?;
         self.write(native.name, call, Purpose::Change, send_by)
             .await
             .map_err(|error| error.with("record", &current.id))?;
@@ -113,7 +117,8 @@ impl Connector {
         // Whatever the call names beside the id (a revision) is the record's as it is now.
         let fields = match &native.entity.get {
             Some(get) if delete.names_fields(native.entity) => {
-                match self.get_raw(native, get, id.as_str(), Some(send_by)).await? {
+                let now = self.get_raw(native, get, id.as_str(), Some(send_by)).await;
+                match now.map_err(unsent)? {
                     Some((_, record)) => {
                         let version = record
                             .version
@@ -142,6 +147,11 @@ impl Connector {
             Error::config(format!("the manifest describes no '{operation}' for this entity")),
         )
     }
+}
+
+/// What failed before the write was sent has changed nothing.
+fn unsent(error: Error) -> Error {
+    error.effect(Effect::NotApplied)
 }
 
 fn new_id(native: Native<'_>, create: &Create, answer: &Answer) -> Option<String> {

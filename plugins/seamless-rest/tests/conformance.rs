@@ -29,7 +29,7 @@ async fn accounts_conform() {
         },
     ))
     .await;
-    assert_eq!(report.verdict(36), Ok(()));
+    assert_eq!(report.verdict(38), Ok(()));
 }
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn opportunities_conform() {
         },
     ))
     .await;
-    assert_eq!(report.verdict(36), Ok(()));
+    assert_eq!(report.verdict(38), Ok(()));
 }
 
 const TOKEN: &str = "sandbox-token";

@@ -36,7 +36,8 @@ pub struct Page {
     pub records: Vec<NativeRecord>,
     /// Where to go on; `None` when the list has ended.
     pub next: Option<PageToken>,
-    /// The server's own clock when it answered (its `Date` header), if it tells.
+    /// The server's own clock when it answered (its `Date` header), if it tells and stamps are times: the next poll goes on from there. With `None`
+    /// it goes on from the newest stamp known when the poll began, and reads once more what the poll has read.
     pub server_time: Option<Timestamp>,
 }
 
@@ -282,7 +283,7 @@ pub trait Source: Reader {
 ///
 /// **Calls.** The engine has written a durable intent before, and holds a claim on the record.
 /// **Outcomes.** One per write, in order. `Ok` only when the system confirmed. Every error says its effect: `NotApplied` (never sent, or refused
-/// before anything changed), `Unknown` (timeout, cut connection, 5xx without a field error). When in doubt: `Unknown`.
+/// before anything changed), `Unknown` (timeout, cut connection, 5xx without a field error, a success that cannot be read). When in doubt: `Unknown`.
 /// **No retry** of a write inside the connector, ever: only the pipeline knows whether it is safe.
 /// **Cancel safety.** A dropped future leaves the writes unknown; the engine treats them so.
 #[async_trait]

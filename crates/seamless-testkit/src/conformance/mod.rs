@@ -12,8 +12,18 @@ mod twins;
 
 pub use clock::TestClock;
 
-/// What a suite says: nothing, or one line (`case: what was wrong`) for each failed case.
-pub type Verdict = Result<(), Vec<String>>;
+/// What a suite says: nothing, or what was wrong.
+pub type Verdict = Result<(), Wrong>;
+
+/// One line (`case: what was wrong`) for each failed case. Shown line by line also where a test's `assert_eq!` shows it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Wrong(pub Vec<String>);
+
+impl std::fmt::Debug for Wrong {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|line| write!(f, "\n  {line}"))
+    }
+}
 
 /// Why a case failed.
 pub(crate) struct Failure(String);
@@ -55,7 +65,7 @@ macro_rules! run_cases {
         $(if let Err(reason) = $case($argument).await {
             failures.push(format!("{}: {reason}", stringify!($case)));
         })+
-        if failures.is_empty() { Ok(()) } else { Err(failures) }
+        if failures.is_empty() { Ok(()) } else { Err(crate::conformance::Wrong(failures)) }
     }};
 }
 

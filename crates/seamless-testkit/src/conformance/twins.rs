@@ -46,7 +46,7 @@ async fn broken_buses_fail() {
 }
 
 fn assert_caught(verdict: Verdict, case: &str) {
-    let failures = verdict.expect_err("the broken twin passed");
+    let failures = verdict.expect_err("the broken twin passed").0;
     assert!(
         failures.iter().any(|failure| failure.starts_with(case)),
         "{case} did not notice: {failures:#?}"

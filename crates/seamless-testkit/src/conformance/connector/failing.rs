@@ -54,6 +54,36 @@ pub(super) async fn a_lost_write_is_not_repeated(ground: &Ground) -> Result<(), 
     Ok(())
 }
 
+/// The new record is there, and nobody can read which one it is. Where an update needs nothing of the answer, it may be told as done.
+pub(super) async fn a_write_with_a_garbled_answer_is_unknown(ground: &Ground) -> Result<(), Stop> {
+    let id = ground.seed(1).await.remove(0);
+    let current = ground.read(&id).await?;
+    ground.strike(Fault::GarbledWrites).await?;
+    let create = ground.create(ground.fields(12));
+    let error = failed(ground, create, "a create whose answer cannot be read").await?;
+    unreadable(&error)?;
+    let update = ground.update(current, &ground.subject.other, "garbled".into());
+    match ground.write(update).await? {
+        Ok(written) => {
+            ensure!(
+                written.id == id,
+                "an update whose answer cannot be read is told with the id of another record"
+            );
+            Ok(())
+        }
+        Err(error) => unreadable(&error),
+    }
+}
+
+fn unreadable(error: &Error) -> Result<(), Stop> {
+    ensure!(
+        error.effect == Effect::Unknown,
+        "a write whose answer cannot be read has probably been made, but is {:?}",
+        error.effect
+    );
+    Ok(())
+}
+
 pub(super) async fn an_unexplained_fault_is_unknown(ground: &Ground) -> Result<(), Stop> {
     ground.source.ping().await?;
     ground.strike(Fault::Unexplained).await?;
@@ -194,6 +224,7 @@ pub(super) async fn errors_tell_no_content(ground: &Ground) -> Result<(), Stop> 
     for fault in [
         Fault::Unexplained,
         Fault::LostAnswers,
+        Fault::GarbledWrites,
         Fault::Garbled,
         Fault::IgnoredFilter,
     ] {

@@ -47,6 +47,24 @@ pub(super) async fn finds_nothing_where_nothing_is(ground: &Ground) -> Result<()
     Ok(())
 }
 
+/// A record that a person has written otherwise would be hidden, and a second one made.
+pub(super) async fn finds_in_capitals_and_small_letters_alike(ground: &Ground) -> Result<(), Stop> {
+    let ids = ground.seed(3).await;
+    let Some(name) = ground.name(1).to_plain() else {
+        return Err(Stop::Failed("a name is no text".to_owned()));
+    };
+    let otherwise = [name.to_uppercase(), name.to_lowercase()];
+    let values: Vec<Value> = otherwise.iter().map(|text| text.as_str().into()).collect();
+    let found = search(ground, &values).await?;
+    for (records, text) in found.iter().zip(&otherwise) {
+        ensure!(
+            has(records, &ids[1]),
+            "'{text}' does not find the record that is called the same in other letters"
+        );
+    }
+    Ok(())
+}
+
 pub(super) async fn an_empty_value_finds_nothing(ground: &Ground) -> Result<(), Stop> {
     ground.seed(2).await;
     for empty in [Value::Text(String::new()), Value::Null] {
@@ -67,13 +85,15 @@ pub(super) async fn an_empty_value_finds_nothing(ground: &Ground) -> Result<(), 
 
 pub(super) async fn an_ignored_filter_is_not_believed(ground: &Ground) -> Result<(), Stop> {
     ground.seed(4).await;
-    ground.strike(Fault::IgnoredFilter).await?;
+    let struck = ground.strike(Fault::IgnoredFilter).await?;
     let wanted = ground.name(1);
     let lookups = [Lookup::Field {
         field: ground.subject.name.clone(),
         value: wanted.clone(),
     }];
-    let Ok(found) = ground.source.find(&ground.subject.entity, &lookups).await else {
+    let found = ground.source.find(&ground.subject.entity, &lookups).await;
+    ground.met(struck).await?;
+    let Ok(found) = found else {
         return Ok(());
     };
     for record in found.iter().flatten() {
@@ -99,6 +119,23 @@ pub(super) async fn finds_above_an_id(ground: &Ground) -> Result<(), Stop> {
         "above {} are {:?}, found are {above:?}",
         ids[1],
         &ids[2..]
+    );
+    Ok(())
+}
+
+/// Whoever looks above the highest id for what a create has made would take another record for it.
+pub(super) async fn no_id_is_given_twice(ground: &Ground) -> Result<(), Stop> {
+    if !ground.capabilities.ascending_ids {
+        return Err(Stop::Skipped("ids do not ascend".to_owned()));
+    }
+    let ids = ground.seed(2).await;
+    if !ground.peer.delete(&ids[1]).await {
+        return Err(Stop::Skipped("nobody can delete a record".to_owned()));
+    }
+    let again = ground.seed(1).await;
+    ensure!(
+        again[0].number() > ids[1].number(),
+        "the id of a deleted record is given again: do not claim `ascending_ids`"
     );
     Ok(())
 }
@@ -151,6 +188,11 @@ pub(super) async fn leaves_out_ids_that_are_not_there(ground: &Ground) -> Result
 pub(super) async fn fetches_what_a_search_does_not_find_yet(ground: &Ground) -> Result<(), Stop> {
     ground.strike(Fault::SearchLag).await?;
     let ids = ground.seed(2).await;
+    let found = search(ground, &[ground.name(0)]).await?;
+    ensure!(
+        found.iter().all(Vec::is_empty),
+        "the peer said that it makes SearchLag, and a new record is found at once: nothing is proven"
+    );
     for asked in [&ids[..1], &ids[..]] {
         let records = fetch(ground, asked).await?;
         ensure!(

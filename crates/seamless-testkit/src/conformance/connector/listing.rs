@@ -142,14 +142,14 @@ pub(super) async fn a_foreign_page_is_not_followed(ground: &Ground) -> Result<()
 /// A list whose server misleads about its next page fails, or, where the server's word on pages is not needed, comes whole.
 async fn misled(ground: &Ground, fault: Fault, broken: &[ErrorKind], what: &str) -> Result<(), Stop> {
     let ids = ground.seed(5).await;
-    ground.strike(fault).await?;
+    let struck = ground.strike(fault).await?;
     let mut request = ground.request(None, 2);
     let mut records = Vec::new();
     for _ in 0..PAGES_MAX {
         match ground.source.list(&request).await {
             Err(error) => {
                 ensure!(broken.contains(&error.kind), "{what} is {:?}", error.kind);
-                return Ok(());
+                return ground.met(struck).await;
             }
             Ok(page) => {
                 records.extend(page.records);
@@ -160,7 +160,7 @@ async fn misled(ground: &Ground, fault: Fault, broken: &[ErrorKind], what: &str)
             for id in &ids {
                 ensure!(has(&records, id), "{what} counts as the list's end");
             }
-            return Ok(());
+            return ground.met(struck).await;
         }
     }
     Err(Stop::Failed(format!(

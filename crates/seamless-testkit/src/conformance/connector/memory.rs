@@ -76,6 +76,7 @@ struct State {
     /// Rows that searches do not show.
     hidden_above: Option<u64>,
     fault: Option<Fault>,
+    struck_calls: usize,
     write_calls: usize,
 }
 
@@ -121,9 +122,19 @@ impl MemorySystem {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What some databases do once the newest row is deleted.
+    #[cfg(test)]
+    pub(super) fn give_ids_again(&self) {
+        let mut state = self.state();
+        state.next_id = state.rows.last_key_value().map_or(0, |(id, _)| *id);
+    }
+
     /// `GET /customers?since=…&after=…`: ordered by stamp and id.
     pub(super) fn rows(&self, since: Option<i64>, after: Option<&str>, limit: usize) -> Result<Rows, No> {
-        let state = self.reading()?;
+        let mut state = self.reading()?;
+        let met = [Fault::EndlessList, Fault::ForeignPage].map(Some);
+        state.struck_calls += usize::from(met.contains(&state.fault));
+        let state = state;
         let place = |row: &NativeRecord| format!("{:020}/{:020}", stamp(row), row.id.number().unwrap_or(0));
         let mut rows: Vec<&NativeRecord> = state.rows.values().collect();
         rows.retain(|row| since.is_none_or(|since| stamp(row) >= since));
@@ -145,8 +156,9 @@ impl MemorySystem {
 
     /// `POST /customers/search`: an index, which may lag.
     pub(super) fn search(&self, matches: impl Fn(&NativeRecord) -> bool) -> Result<Vec<NativeRecord>, No> {
-        let state = self.reading()?;
+        let mut state = self.reading()?;
         let ignored = state.fault == Some(Fault::IgnoredFilter);
+        state.struck_calls += usize::from(ignored);
         let shown = state
             .rows
             .iter()
@@ -221,6 +233,7 @@ impl MemorySystem {
         };
         match state.fault {
             Some(Fault::LostAnswers) => Err(No::Lost),
+            Some(Fault::GarbledWrites) => Err(No::Garbled),
             _ => Ok(id),
         }
     }
@@ -299,6 +312,10 @@ impl Peer for MemoryPeer {
 
     async fn write_calls(&self) -> Option<usize> {
         Some(self.0.state().write_calls)
+    }
+
+    async fn struck_calls(&self) -> Option<usize> {
+        Some(self.0.state().struck_calls)
     }
 
     async fn strike(&self, fault: Fault) -> bool {

@@ -4,6 +4,7 @@
 //! The connector's own capabilities pick the cases; a fault that the peer cannot make skips the case that needs it, with the reason. So a report
 //! is only good together with the number of cases that ran: [`Report::verdict`] asks for it.
 
+mod bench;
 mod failing;
 mod finding;
 mod listing;
@@ -18,176 +19,12 @@ mod writing;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+pub use bench::{Bench, Credentials, Exact, Fault, Opened, Peer, Subject};
 use futures::future::BoxFuture;
 use seamless_core::{
-    Capabilities, Clock, Error, Fields, ListRequest, NativeRecord, OpenContext, Page, PageToken, RecordId,
-    Result, Secret, Shared, Source, SourcePlugin, Stamp, SystemId, Target, TargetPlugin, Value, Write,
-    WriteAction, Written,
+    Capabilities, Error, Fields, ListRequest, NativeRecord, Page, PageToken, RecordId, Result, Source, Stamp,
+    Target, Value, Write, WriteAction, Written,
 };
-
-/// What the cases write and read. Paths and values are native.
-#[derive(Clone, Default)]
-pub struct Subject {
-    /// The entity the cases work on.
-    pub entity: String,
-    /// What a record needs besides [`Subject::name`]; sent with every create.
-    pub required: Fields,
-    /// A text field of 40 characters or more that can be written and searched.
-    pub name: String,
-    /// Another text field that can be written, of 20 characters or more. May be blank.
-    pub other: String,
-    /// The field that holds our cross-reference, where there is one.
-    pub cross_reference: Option<String>,
-    /// A field and a value for which the system refuses a record.
-    pub refused: Option<(String, Value)>,
-    /// Values that have to come back as they are declared to: big numbers, decimals, letters beyond the first plane, blanks.
-    pub exact: Vec<Exact>,
-    /// What must never show in an error: passwords, tokens.
-    pub secrets: Vec<String>,
-}
-
-/// A value and what becomes of it.
-#[derive(Clone)]
-pub struct Exact {
-    /// The native field.
-    pub field: String,
-    /// What is written.
-    pub written: Value,
-    /// What is read afterwards; an absent field counts as null.
-    pub read: Value,
-}
-
-impl Exact {
-    /// A value that comes back as it was written.
-    pub fn same(field: &str, value: impl Into<Value>) -> Exact {
-        let value = value.into();
-        Exact {
-            field: field.to_owned(),
-            written: value.clone(),
-            read: value,
-        }
-    }
-}
-
-/// Something that goes wrong in the remote system, until [`Peer::heal`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fault {
-    /// Writes are carried out, but no answer arrives.
-    LostAnswers,
-    /// Writes are answered with a fault that gives no reason (HTTP 500).
-    Unexplained,
-    /// Reads are answered with "too many calls; come back in …".
-    ThrottledReads(Duration),
-    /// So are writes.
-    ThrottledWrites(Duration),
-    /// The answers to reads break off or make no sense.
-    Garbled,
-    /// The answers to reads are larger than any sensible answer.
-    Huge,
-    /// Lists never end: the same page again and again.
-    EndlessList,
-    /// Lists name a next page that lies on another host.
-    ForeignPage,
-    /// Searches answer with whatever there is.
-    IgnoredFilter,
-    /// What is created from now on is not found by searches for a while.
-    SearchLag,
-    /// Nobody answers.
-    Dead,
-}
-
-/// With which credentials the connector is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Credentials {
-    /// The right ones.
-    Right,
-    /// Well formed, but not accepted.
-    Wrong,
-}
-
-/// Both sides of an open connector.
-#[derive(Clone)]
-pub struct Opened {
-    /// The reading side.
-    pub source: Arc<dyn Source>,
-    /// The writing side.
-    pub target: Arc<dyn Target>,
-}
-
-impl Opened {
-    /// Opens a plugin as a host does: with its settings, its secrets by the names of their settings, and a clock.
-    pub async fn by<P: SourcePlugin + TargetPlugin>(
-        plugin: &P,
-        settings: serde_json::Value,
-        secrets: &[(&str, &str)],
-        clock: Arc<dyn Clock>,
-    ) -> Result<Opened> {
-        let secret = |(name, secret): &(&str, &str)| ((*name).to_owned(), Secret::new(*secret));
-        let ctx = OpenContext {
-            system: SystemId::from("system"),
-            settings,
-            secrets: secrets.iter().map(secret).collect(),
-            clock,
-            shared: Shared::default(),
-        };
-        plugin.validate(&ctx.settings)?;
-        Ok(Opened {
-            source: SourcePlugin::open(plugin, &ctx).await?,
-            target: TargetPlugin::open(plugin, &ctx).await?,
-        })
-    }
-}
-
-/// Makes the systems that the connector is tried against.
-#[async_trait]
-pub trait Bench: Send + Sync {
-    /// What the cases work with.
-    fn subject(&self) -> Subject;
-
-    /// A system of its own, in working order, with few records or none. Called for every case.
-    async fn fresh(&self) -> Box<dyn Peer>;
-}
-
-/// A remote system as its people and its administrator see it: never through the connector.
-#[async_trait]
-pub trait Peer: Send + Sync {
-    /// The clock that the connector goes by. It has left zero.
-    fn clock(&self) -> Arc<dyn Clock>;
-
-    /// Opens the connector on this system: a new instance every time, which knows nothing of the others.
-    async fn open(&self, credentials: Credentials) -> Result<Opened>;
-
-    /// People create these records, at one moment as far as the system allows. Ids in order.
-    async fn seed(&self, records: &[Fields]) -> Vec<RecordId>;
-
-    /// A person changes these fields. Where lists go by a stamp the edit moves it, also where the clock stands still: the later of now and one more than
-    /// the last.
-    async fn edit(&self, id: &RecordId, fields: &Fields);
-
-    /// A person deletes the record; false where nobody can.
-    async fn delete(&self, _id: &RecordId) -> bool {
-        false
-    }
-
-    /// How many records of the entity there are.
-    async fn count(&self) -> usize;
-
-    /// How many write calls have arrived so far, whatever became of them; `None` where nobody counts.
-    async fn write_calls(&self) -> Option<usize> {
-        None
-    }
-
-    /// Makes this go wrong until [`Peer::heal`]; false where the peer cannot. The suite believes it: a fault that is claimed and not made proves nothing
-    /// about endless lists, foreign pages, ignored filters and search lag.
-    async fn strike(&self, _fault: Fault) -> bool {
-        false
-    }
-
-    /// Everything works again.
-    async fn heal(&self) {}
-}
 
 /// What became of the suite.
 #[derive(Debug, Default)]
@@ -201,15 +38,20 @@ pub struct Report {
 }
 
 impl Report {
-    /// Nothing failed, and exactly this many cases ran: a suite that quietly skips more than yesterday is not green.
+    /// Nothing failed, and exactly this many cases ran: a suite that quietly skips more than yesterday is not green. Otherwise it also says which ran.
     pub fn verdict(&self, ran: usize) -> super::Verdict {
         let mut lines = self.failures.clone();
         if self.ran.len() != ran {
             lines.push(format!("{} cases ran instead of {ran}", self.ran.len()));
             let skipped = self.skipped.iter();
             lines.extend(skipped.map(|(case, reason)| format!("{case}: skipped: {reason}")));
+            lines.extend(self.ran.iter().map(|case| format!("{case}: ran")));
         }
-        if lines.is_empty() { Ok(()) } else { Err(lines) }
+        if lines.is_empty() {
+            Ok(())
+        } else {
+            Err(super::Wrong(lines))
+        }
     }
 }
 
@@ -251,7 +93,10 @@ macro_rules! cases {
     };
 }
 
+/// What the subject says comes first: where it is wrong, everything else is.
 const CASES: &[(&str, Case)] = cases![
+    sound::describes_what_it_uses,
+    sound::claims_hold,
     listing::lists_every_record,
     listing::lists_since_a_stamp_inclusively,
     listing::lists_what_was_changed_since,
@@ -264,9 +109,11 @@ const CASES: &[(&str, Case)] = cases![
     listing::a_huge_answer_is_an_error,
     finding::finds_each_value_in_its_place,
     finding::finds_nothing_where_nothing_is,
+    finding::finds_in_capitals_and_small_letters_alike,
     finding::an_empty_value_finds_nothing,
     finding::an_ignored_filter_is_not_believed,
     finding::finds_above_an_id,
+    finding::no_id_is_given_twice,
     finding::fetches_what_is_there_now,
     finding::leaves_out_ids_that_are_not_there,
     finding::fetches_what_a_search_does_not_find_yet,
@@ -280,6 +127,7 @@ const CASES: &[(&str, Case)] = cases![
     writing::an_emptied_field_is_not_a_missing_one,
     failing::a_lost_answer_is_unknown,
     failing::a_lost_write_is_not_repeated,
+    failing::a_write_with_a_garbled_answer_is_unknown,
     failing::an_unexplained_fault_is_unknown,
     failing::a_refusal_names_its_field,
     failing::throttled_reads_say_when_to_come_back,
@@ -287,8 +135,6 @@ const CASES: &[(&str, Case)] = cases![
     failing::wrong_credentials_are_called_so,
     failing::a_dead_system_is_unavailable,
     failing::errors_tell_no_content,
-    sound::claims_hold,
-    sound::describes_what_it_uses,
     sound::asked_for_nothing_it_answers_nothing,
     sound::dropped_calls_do_no_harm,
 ];
@@ -375,12 +221,23 @@ impl Ground {
     }
 
     /// The case cannot go on unless the peer can make this go wrong.
-    async fn strike(&self, fault: Fault) -> Result<(), Stop> {
+    async fn strike(&self, fault: Fault) -> Result<Struck, Stop> {
+        let calls = self.peer.struck_calls().await;
         if self.peer.strike(fault).await {
-            Ok(())
+            Ok(Struck { fault, calls })
         } else {
             Err(Stop::Skipped(format!("the peer cannot make {fault:?}")))
         }
+    }
+
+    /// What has come well through a fault has to have met it.
+    async fn met(&self, struck: Struck) -> Result<(), Stop> {
+        ensure!(
+            struck.calls.is_none() || self.peer.struck_calls().await > struck.calls,
+            "the peer said that it makes {:?}, and no call met it: nothing is proven",
+            struck.fault
+        );
+        Ok(())
     }
 
     fn request(&self, since: Option<Stamp>, limit: usize) -> ListRequest {
@@ -469,6 +326,12 @@ impl Ground {
         ensure!(outcomes.len() == 1, "one write has {} outcomes", outcomes.len());
         Ok(outcomes.remove(0))
     }
+}
+
+/// A fault that the peer says it makes, and how many calls had met one before.
+struct Struck {
+    fault: Fault,
+    calls: Option<usize>,
 }
 
 /// A field's text, however the system spells it.

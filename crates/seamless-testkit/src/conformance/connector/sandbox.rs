@@ -161,6 +161,13 @@ impl Peer for SandboxPeer {
         usize::try_from(writes).ok()
     }
 
+    async fn struck_calls(&self) -> Option<usize> {
+        let stats = self.sandbox.stats();
+        let faults = stats[json!(self.system).as_str()?]["faults"].as_object()?;
+        let met: u64 = faults.values().filter_map(Json::as_u64).sum();
+        usize::try_from(met).ok()
+    }
+
     async fn strike(&self, fault: Fault) -> bool {
         let mut faults = Faults::default();
         let wait = |wait: Duration, on: On| Trouble {
@@ -169,6 +176,7 @@ impl Peer for SandboxPeer {
         };
         match fault {
             Fault::LostAnswers => faults.lost_answer = self.trouble(On::Writes),
+            Fault::GarbledWrites => faults.truncated_body = self.trouble(On::Writes),
             Fault::Unexplained => faults.error_500_applied = self.trouble(On::Writes),
             Fault::ThrottledReads(secs) => faults.throttled = wait(secs, On::Reads),
             Fault::ThrottledWrites(secs) => faults.throttled = wait(secs, On::Writes),

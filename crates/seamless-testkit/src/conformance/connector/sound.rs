@@ -71,15 +71,17 @@ pub(super) async fn describes_what_it_uses(ground: &Ground) -> Result<(), Stop> 
         return Err(Stop::Skipped("the system does not describe itself".to_owned()));
     }
     let subject = &ground.subject;
-    let used = [
-        Some(&subject.name),
-        Some(&subject.other),
-        subject.cross_reference.as_ref(),
-    ];
-    for field in used.into_iter().flatten() {
+    let used = [&subject.name, &subject.other]
+        .into_iter()
+        .chain(&subject.cross_reference)
+        .chain(subject.required.keys())
+        .chain(subject.exact.iter().map(|exact| &exact.field));
+    for field in used {
         let described = info.fields.iter().find(|known| known.name == *field);
         let Some(described) = described else {
-            return Err(Stop::Failed(format!("{field} is not among the described fields")));
+            return Err(Stop::Failed(format!(
+                "the subject names {field}, which is not among the described fields"
+            )));
         };
         ensure!(!described.read_only, "{field} is described as read-only");
     }
