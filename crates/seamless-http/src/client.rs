@@ -120,6 +120,7 @@ impl HttpClient {
         let headers = std::mem::take(answer.headers_mut());
         let response = Response::new(answer.status().as_u16(), headers, body);
         Ok(Response {
+            writes: request.writes,
             sent: request.json,
             sent_query: request.query,
             ..response

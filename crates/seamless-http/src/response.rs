@@ -2,7 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::{DATE, HeaderMap, HeaderName, HeaderValue};
-use seamless_core::{Error, Result, Timestamp};
+use seamless_core::{Effect, Error, Result, Timestamp};
 
 const EXCERPT_CHARS_MAX: usize = 200;
 /// Shorter values are not blanked out of excerpts: two letters occur in any sentence.
@@ -19,6 +19,8 @@ pub struct Response {
     /// The server's own clock (`Date` header).
     pub server_time: Option<Timestamp>,
     pub(crate) headers: HeaderMap,
+    /// Of a call that changes something.
+    pub(crate) writes: bool,
     /// What we sent, so that an excerpt does not echo it.
     pub(crate) sent: Option<serde_json::Value>,
     pub(crate) sent_query: Vec<(String, String)>,
@@ -44,6 +46,7 @@ impl Response {
             body,
             server_time,
             headers,
+            writes: false,
             sent: None,
             sent_query: Vec::new(),
         }
@@ -67,17 +70,13 @@ impl Response {
         (200..300).contains(&self.status)
     }
 
-    /// The body as JSON, at most 128 levels deep.
+    /// The body as JSON, at most 128 levels deep. Of a write that succeeded the effect is unknown when this fails: it has probably been made.
     pub fn json(&self) -> Result<serde_json::Value> {
         if self.is_html() {
-            return Err(self.with_status(Error::protocol(
-                "the server answered with an html page instead of json",
-            )));
+            return Err(self.senseless("the server answered with an html page instead of json"));
         }
         if self.body.is_empty() {
-            return Err(self.with_status(Error::protocol(
-                "the server answered with an empty body instead of json",
-            )));
+            return Err(self.senseless("the server answered with an empty body instead of json"));
         }
         // Only the place is told: serde's own message can quote the body.
         serde_json::from_slice(&self.body).map_err(|e| {
@@ -86,7 +85,7 @@ impl Response {
                 e.line(),
                 e.column()
             );
-            self.with_status(Error::protocol(place))
+            self.senseless(place)
         })
     }
 
@@ -138,8 +137,16 @@ impl Response {
             || self.body.trim_ascii_start().first() == Some(&b'<')
     }
 
-    fn with_status(&self, error: Error) -> Error {
-        error.with("status", self.status)
+    /// An answer that cannot be read.
+    fn senseless(&self, message: impl Into<String>) -> Error {
+        let effect = if self.writes {
+            Effect::Unknown
+        } else {
+            Effect::NotApplied
+        };
+        Error::protocol(message)
+            .effect(effect)
+            .with("status", self.status)
     }
 }
 

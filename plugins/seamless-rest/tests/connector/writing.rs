@@ -355,7 +355,9 @@ async fn refusals_are_classified_with_their_effect() {
         (412, Conflict, NotApplied, true),
         (422, Invalid, NotApplied, false),
         (429, RateLimited, NotApplied, true),
-        (301, Protocol, NotApplied, false),
+        // "See the new record there": it has been made.
+        (303, Protocol, Unknown, false),
+        (405, Protocol, NotApplied, false),
         (500, Unavailable, Unknown, true),
         (503, Unavailable, Unknown, true),
         (504, Unavailable, Unknown, true),
