@@ -169,6 +169,10 @@ impl Reader for Connector {
                 })
                 .collect()
         };
+        self.sim.note(|| {
+            let ids: Vec<&str> = ids.iter().map(RecordId::as_str).collect();
+            format!("fetch {} {entity} {ids:?}", self.system)
+        });
         self.sim.pause().await;
         Ok(records)
     }

@@ -50,10 +50,13 @@ pub(super) async fn link_new(applier: &Applier, items: &mut [Item]) -> Result<()
         refuse_empty_state(engine, items, &indexes).await?;
         let ghosts = open_creates(engine, &sync, side.other()).await?;
         let ours = open_creates(engine, &sync, side).await?;
+        // Before the calls: the answers may be long on their way.
+        let searched_at = engine.clock.monotonic();
         let findings = look_up(engine, &sync, side, items, &indexes).await?;
         let taken = Taken::load(engine, &sync, side, items, &indexes, &findings).await?;
         for (index, findings) in indexes.iter().zip(findings) {
             let item = &mut items[*index];
+            item.read_at = searched_at;
             decide(engine, item, findings, &taken, &ghosts, &ours);
         }
     }

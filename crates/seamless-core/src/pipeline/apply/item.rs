@@ -40,7 +40,7 @@ pub(crate) struct Item {
     /// As its system writes it, where it was read in this step.
     pub(crate) source_native: Option<NativeRecord>,
     pub(crate) target: Option<Seen>,
-    /// When the target was read, on the monotonic clock.
+    /// When the target was read, or was looked for and not found, on the monotonic clock.
     pub(crate) read_at: Duration,
     /// Set when this step links the record for the first time.
     pub(crate) new_link: Option<(Reason, String)>,

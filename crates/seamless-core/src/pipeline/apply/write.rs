@@ -122,7 +122,10 @@ fn prepare(engine: &Engine, item: &Item, index: usize) -> Result<Job> {
             {
                 fields.insert(path.clone(), Value::Text(item.key.id.0.clone()));
             }
-            (WriteAction::Create { fields }, now + engine.timings.send_within)
+            // What no search showed may be there by now: a create goes out soon after, or is looked for again.
+            let searched = item.read_at + 2 * engine.timings.send_within;
+            let send_by = (now + engine.timings.send_within).min(searched);
+            (WriteAction::Create { fields }, send_by)
         }
     };
     let lag = if creating {

@@ -1,6 +1,6 @@
 //! One field: what becomes of it, case by case.
 
-use super::missing::{look_at_unseen, missed};
+use super::missing::{is_missing, look_at_unseen, missed};
 use super::{Conflict, FieldWrite, Half, Merge, MergeInput, Resolved, Why};
 use crate::mapping::{Observed, Projection};
 use crate::pipeline::conflict::{ASKED, winner};
@@ -73,6 +73,15 @@ pub(super) fn merge_field(input: &MergeInput<'_>, name: &str, spec: &FieldSpec, 
         return;
     }
     let first_merge = halves.is_none();
+    let is_missing = |side, record| is_missing(input.sync, side, name, record, input.mistakes);
+    if first_merge && is_missing(input.side, input.source) {
+        // It has not been read, and says nothing yet, not even that it is empty.
+        plan.hint_target |= two_way && !target.is_empty();
+        return;
+    }
+    if first_merge && source.is_empty() && is_missing(input.side.other(), target_record) {
+        return;
+    }
     if first_merge && two_way && is_named_otherwise(spec, target, target_record) {
         // Empty only by its id: what the name stands for is looked up when the target's own message comes.
         plan.hint_target = true;

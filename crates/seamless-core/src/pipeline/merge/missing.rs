@@ -1,11 +1,12 @@
 //! Fields that are not in a record although every record of its system has them (R3): what is not there has not been read, and empties nothing.
 
-use super::{Half, Merge, MergeInput};
+use super::{Half, Merge, MergeInput, Unseen};
 use crate::contract::Side;
-use crate::mapping::Observed;
+use crate::mapping::{Compare, Observed};
 use crate::pipeline::mistakes::{Mistake, Mistakes};
 use crate::pipeline::rewrite::same_but_for_form;
 use crate::pipeline::spec::SyncSpec;
+use crate::value::Value;
 
 /// Settles a write that nobody could see, where the field is in the record again: it arrived, or it did not, and the halves before it stand.
 pub(super) fn look_at_unseen(input: &MergeInput<'_>, name: &str, target: &Observed, plan: &mut Merge) {
@@ -19,22 +20,42 @@ pub(super) fn look_at_unseen(input: &MergeInput<'_>, name: &str, target: &Observ
         if is_missing(input.sync, side, name, record, input.mistakes) {
             continue;
         }
-        let compare = input.sync.model.compare_of(name);
-        let has_arrived = compare.same(&write.sent, now) || same_but_for_form(&write.sent, now);
-        let settled = write.settled.as_ref().map(|halves| &halves[side.index()]);
-        let is_as_before = match (&write.before, settled) {
+        match (
+            write.fate(input.sync.model.compare_of(name), side, now),
+            write.settled.clone(),
+        ) {
+            (Fate::Arrived, _) => halves[side.index()] = Half::Known(now.clone()),
+            (Fate::EditedSince, _) => halves[side.index()] = Half::Known(write.sent.clone()),
+            (Fate::NeverArrived, Some(settled)) => *halves = settled,
+            (Fate::NeverArrived, None) => drop(plan.base.remove(name)),
+        }
+    }
+}
+
+/// What has become of a write that nobody could see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Arrived,
+    NeverArrived,
+    EditedSince,
+}
+
+impl Unseen {
+    /// By what the field holds now that it can be seen again.
+    pub(crate) fn fate(&self, compare: Compare, side: Side, now: &Value) -> Fate {
+        if compare.same(&self.sent, now) || same_but_for_form(&self.sent, now) {
+            return Fate::Arrived;
+        }
+        let settled = self.settled.as_ref().map(|halves| &halves[side.index()]);
+        let is_as_before = match (&self.before, settled) {
             (Some(before), _) | (None, Some(Half::Known(before))) => compare.same(before, now),
             // Nothing says that somebody has edited it.
             (None, _) => true,
         };
-        if has_arrived {
-            halves[side.index()] = Half::Known(now.clone());
-        } else if !is_as_before {
-            halves[side.index()] = Half::Known(write.sent.clone());
-        } else if let Some(settled) = write.settled.clone() {
-            *halves = settled;
+        if is_as_before {
+            Fate::NeverArrived
         } else {
-            plan.base.remove(name);
+            Fate::EditedSince
         }
     }
 }

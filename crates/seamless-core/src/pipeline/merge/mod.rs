@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::field::{add_passengers, fill_defaults, merge_field, set};
-pub(crate) use self::missing::{is_missing, missing_sentence};
+pub(crate) use self::missing::{Fate, is_missing, missing_sentence};
 use super::mistakes::{Mistake, Mistakes};
 use super::origin::Origins;
 use super::spec::{FieldSpec, SyncSpec};
@@ -252,11 +252,12 @@ fn keep_held(input: &MergeInput<'_>, plan: &mut Merge) {
     if input.mistakes.has(Mistake::HeldForgotten) {
         return;
     }
-    let t = input.side.other().index();
+    let (s, t) = (input.side.index(), input.side.other().index());
     for (name, why) in input.held {
         let is_decided = plan.blocked.contains_key(name) || plan.writes.contains_key(name);
         let still_waits = match (target.fields.get(name), plan.base.get(name)) {
-            (Some(value), Some(halves)) => halves[t].is_dirty(value),
+            // A write to this side that nobody could see is settled by the message that sent it.
+            (Some(value), Some(halves)) => halves[t].is_dirty(value) || matches!(halves[s], Half::Unseen(_)),
             (Some(_), None) => true,
             (None, _) => target.broken.contains_key(name),
         };

@@ -9,7 +9,7 @@ use crate::error::{ErrorKind, Result};
 use crate::mapping::Observed;
 use crate::pipeline::engine::Engine;
 use crate::pipeline::intake::{Fresh, Known};
-use crate::pipeline::merge::Half;
+use crate::pipeline::merge::{Fate, Half};
 use crate::pipeline::mistakes::Mistake;
 use crate::pipeline::spec::{OnDrift, SyncSpec};
 use crate::pipeline::state::{Cursor, RecordKey, Rows, cursor_row, pair_row_of};
@@ -328,7 +328,10 @@ fn differing(
         let settled = match half {
             Some(Half::Known(value)) if value == found || spec.compare.same(value, found) => continue,
             Some(Half::Known(value)) => Some(value.clone()),
-            Some(Half::Unseen(write)) if spec.compare.same(&write.sent, found) => continue,
+            // What never arrived is nobody's edit here: the field waits, and is written again.
+            Some(Half::Unseen(write)) if write.fate(spec.compare, side, found) != Fate::EditedSince => {
+                continue;
+            }
             Some(Half::Unseen(write)) => Some(write.sent.clone()),
             Some(Half::Cleared) | None => None,
         };
