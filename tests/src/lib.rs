@@ -11,6 +11,7 @@ pub mod fuzz;
 pub mod kill;
 mod process;
 mod rng;
+pub mod simulated;
 mod world;
 
 pub use binary::{binary, workspace};

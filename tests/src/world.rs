@@ -75,13 +75,14 @@ impl World {
         for (name, place) in SECRETS {
             self.private(&format!("secrets/{name}"), text(config.pointer(place)));
         }
-        let tenant = include_str!("../../crates/seamless/src/demo/tenant.toml")
-            .replace("{autotask_url}", &self.sandbox.autotask_url)
-            .replace("{crm_url}", &self.sandbox.crm_url)
-            .replace("{autotask_user}", text(config.pointer("/autotask/user")))
-            .replace("{owner_id}", &config["autotask"]["default_owner_id"].to_string())
-            .replace("{queue_id}", &config["autotask"]["default_queue_id"].to_string())
-            .replace("patience_secs = 10", "patience_secs = 2");
+        let tenant = demo_tenant(
+            &self.sandbox.autotask_url,
+            &self.sandbox.crm_url,
+            text(config.pointer("/autotask/user")),
+            number(&config["autotask"]["default_owner_id"]),
+            number(&config["autotask"]["default_queue_id"]),
+        )
+        .replace("patience_secs = 10", "patience_secs = 2");
         fs::write(self.path("tenant.toml"), tenant).expect("the tenant can be written");
         fs::write(self.path("sandbox-crm.toml"), seamless_rest::SANDBOX_CRM)
             .expect("the manifest can be written");
@@ -302,6 +303,16 @@ impl World {
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
+}
+
+/// The tenant of the demo, on these systems.
+pub(crate) fn demo_tenant(autotask_url: &str, crm_url: &str, user: &str, owner: u64, queue: u64) -> String {
+    include_str!("../../crates/seamless/src/demo/tenant.toml")
+        .replace("{autotask_url}", autotask_url)
+        .replace("{crm_url}", crm_url)
+        .replace("{autotask_user}", user)
+        .replace("{owner_id}", &owner.to_string())
+        .replace("{queue_id}", &queue.to_string())
 }
 
 impl std::fmt::Debug for World {

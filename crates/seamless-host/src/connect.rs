@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use seamless_core::mapping::Severity;
 use seamless_core::pipeline::{Engine, Rebuilt, Rows, SyncSpec, System, WriteBack};
-use seamless_core::{EntityInfo, Error, ErrorKind, Expect, Op, Result, Side, SystemId, Table, UsedFields};
+use seamless_core::{
+    Clock, EntityInfo, Error, ErrorKind, Expect, Network, Op, Result, Side, SystemId, Table, UsedFields,
+};
 
 use crate::books::Books;
-use crate::build::{SyncPlan, natives};
-use crate::host::Host;
+use crate::build::{SyncPlan, natives, plan_syncs};
+use crate::config::Config;
+use crate::host::{Host, Plugins};
 
 /// Live descriptions by system and native entity.
 pub(crate) type Live = BTreeMap<(SystemId, String), EntityInfo>;
@@ -26,28 +29,11 @@ impl Host {
         let mut syncs = Vec::new();
         for plan in self.plans.iter() {
             let plan = plan.without(&gone);
-            refuse_what_cannot_work(&plan, live)?;
-            syncs.push(self.spec(&plan, live, accepted));
+            syncs.push(live_spec(&plan, &self.systems, live, accepted)?);
         }
-        self.narrow(&syncs);
+        narrow(&self.systems, &syncs);
         self.books
             .engine(syncs, self.systems.clone(), self.events.clone())
-    }
-
-    /// Tells the connectors which fields are used at all.
-    fn narrow(&self, syncs: &[SyncSpec]) {
-        let mut used: BTreeMap<(SystemId, String), UsedFields> = BTreeMap::new();
-        for side in syncs.iter().flat_map(|sync| &sync.sides) {
-            let key = (side.system.clone(), side.mapping.entity.clone());
-            let (all, of_side) = (used.entry(key).or_default(), side.mapping.used());
-            all.mapped.extend(of_side.mapped);
-            all.xrefs.extend(of_side.xrefs);
-        }
-        for ((system, entity), used) in used {
-            let system = &self.systems[&system];
-            system.source.narrow(&entity, &used);
-            system.target.narrow(&entity, &used);
-        }
     }
 
     /// Reaches every system and makes the engine; nothing is written.
@@ -63,18 +49,76 @@ impl Host {
     pub async fn rebuild_links(&self) -> Result<BTreeMap<String, Rebuilt>> {
         self.reach().await?.rebuild_links().await
     }
+}
 
-    fn spec(&self, plan: &SyncPlan, live: &Live, accepted: bool) -> SyncSpec {
-        let capabilities = Side::BOTH.map(|side| {
-            self.systems[&plan.systems[side.index()]]
-                .source
-                .capabilities(&plan.mappings[side.index()].entity)
-        });
-        plan.spec(
-            capabilities,
-            Some(&Side::BOTH.map(|side| live_of(plan, side, live))),
-            accepted,
-        )
+/// What an engine works with: the systems of a tenant, opened and asked what they are, and the syncs on them.
+pub struct Assembled {
+    /// The systems by name.
+    pub systems: BTreeMap<SystemId, System>,
+    /// The syncs, parents first.
+    pub syncs: Vec<SyncSpec>,
+}
+
+/// Opens the systems of a tenant and asks them what they are, as a host does at its start; first merges count as accepted. For whoever brings store, bus
+/// and workers of their own, and perhaps a network: a simulator.
+pub async fn assemble(
+    config: &Config,
+    plugins: &Plugins,
+    clock: Arc<dyn Clock>,
+    network: Option<Arc<dyn Network>>,
+) -> Result<Assembled> {
+    plugins.validate(config)?;
+    let plans = plan_syncs(config, plugins)?;
+    let (mut systems, mut live) = (BTreeMap::new(), Live::new());
+    for name in config.systems.keys() {
+        let id = SystemId::from(name.as_str());
+        let system = plugins
+            .open_over(network.clone(), config, name, clock.clone())
+            .await?;
+        live.extend(describe(&plans, &id, &system).await?);
+        systems.insert(id, system);
+    }
+    let specs = plans
+        .iter()
+        .map(|plan| live_spec(plan, &systems, &live, true))
+        .collect::<Result<Vec<_>>>()?;
+    narrow(&systems, &specs);
+    Ok(Assembled {
+        systems,
+        syncs: specs,
+    })
+}
+
+/// A sync on live systems; refuses where a mapping cannot work.
+fn live_spec(
+    plan: &SyncPlan,
+    systems: &BTreeMap<SystemId, System>,
+    live: &Live,
+    accepted: bool,
+) -> Result<SyncSpec> {
+    refuse_what_cannot_work(plan, live)?;
+    let capabilities = Side::BOTH.map(|side| {
+        systems[&plan.systems[side.index()]]
+            .source
+            .capabilities(&plan.mappings[side.index()].entity)
+    });
+    let described = Side::BOTH.map(|side| live_of(plan, side, live));
+    Ok(plan.spec(capabilities, Some(&described), accepted))
+}
+
+/// Tells the connectors which fields are used at all.
+fn narrow(systems: &BTreeMap<SystemId, System>, syncs: &[SyncSpec]) {
+    let mut used: BTreeMap<(SystemId, String), UsedFields> = BTreeMap::new();
+    for side in syncs.iter().flat_map(|sync| &sync.sides) {
+        let key = (side.system.clone(), side.mapping.entity.clone());
+        let (all, of_side) = (used.entry(key).or_default(), side.mapping.used());
+        all.mapped.extend(of_side.mapped);
+        all.xrefs.extend(of_side.xrefs);
+    }
+    for ((system, entity), used) in used {
+        let system = &systems[&system];
+        system.source.narrow(&entity, &used);
+        system.target.narrow(&entity, &used);
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use seamless_core::pipeline::{EntityModel, EventSpec, System};
 use seamless_core::{
-    Clock, Error, MappingDefaults, OpenContext, Registry, Result, Secret, Shared, SourcePlugin, SystemId,
+    Clock, Error, MappingDefaults, Network, OpenContext, Registry, Result, Secret, Shared, SourcePlugin,
+    SystemId,
 };
 
 use crate::books::Books;
@@ -74,8 +75,22 @@ impl Plugins {
 
     /// Opens a configured system; no call is made.
     pub(crate) async fn open(&self, config: &Config, name: &str, clock: Arc<dyn Clock>) -> Result<System> {
+        self.open_over(None, config, name, clock).await
+    }
+
+    /// The same over a given network, where there is one.
+    pub(crate) async fn open_over(
+        &self,
+        network: Option<Arc<dyn Network>>,
+        config: &Config,
+        name: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Result<System> {
         let configured = &config.systems[name];
-        let context = context(config, name, clock)?;
+        let context = OpenContext {
+            network,
+            ..context(config, name, clock)?
+        };
         let source = self.source(config, &context.system)?;
         let target = self.registry.target(&configured.kind)?;
         let named = |error| config.settings_problem(name, error);
@@ -92,6 +107,7 @@ fn context(config: &Config, name: &str, clock: Arc<dyn Clock>) -> Result<OpenCon
         settings: config.systems[name].settings.clone(),
         secrets: secrets(config, name)?,
         clock,
+        network: None,
         shared: Shared::default(),
     })
 }

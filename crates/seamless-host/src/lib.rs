@@ -54,6 +54,7 @@ pub use check::{Coverage, FieldCoverage, Finding, Level, Reach, Report, SAMPLE_D
 pub use clock::SystemClock;
 pub use config::{Config, config_schema};
 pub use conformance::{Badge, Declared, Outcome, Probe, Tried, conform};
+pub use connect::{Assembled, assemble};
 pub use golden::{CaseResult, run_cases};
 pub use host::{Host, Plugins};
 pub use live::{Discovered, LiveField, LiveSide, describe_live, discover};

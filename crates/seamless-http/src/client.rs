@@ -3,9 +3,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use reqwest::header::CONTENT_LENGTH;
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Url};
-use seamless_core::{Clock, Effect, Error, ErrorKind, Result};
+use seamless_core::{Clock, Effect, Error, ErrorKind, Network, Result, WireCall};
 
 use crate::egress::{self, PublicOnly};
 use crate::limits::Limits;
@@ -13,7 +13,7 @@ use crate::{HttpSettings, Request, Response};
 
 /// A client for one origin. Cheap to share behind an `Arc`; connections are pooled and reused.
 pub struct HttpClient {
-    client: Client,
+    wire: Wire,
     base: Url,
     settings: HttpSettings,
     clock: Arc<dyn Clock>,
@@ -21,43 +21,35 @@ pub struct HttpClient {
     calls: AtomicU64,
 }
 
+/// What carries the calls.
+enum Wire {
+    Own(Client),
+    Given(Arc<dyn Network>),
+}
+
+/// Status, headers and body of an answer.
+type Answer = (u16, HeaderMap, Vec<u8>);
+
 impl HttpClient {
     /// Checks the settings and makes the client. No network.
     pub fn new(settings: HttpSettings, clock: Arc<dyn Clock>) -> Result<HttpClient> {
+        HttpClient::over(None, settings, clock)
+    }
+
+    /// The same over a given network ([`seamless_core::OpenContext::network`]), where there is one.
+    pub fn over(
+        network: Option<Arc<dyn Network>>,
+        settings: HttpSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<HttpClient> {
         let base = settings.validate()?;
-        // Err means that a provider is installed already, which is as good.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let mut builder = Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .referer(false)
-            .connect_timeout(settings.connect_timeout)
-            .read_timeout(settings.read_timeout)
-            .timeout(settings.total_timeout)
-            // Shorter than servers keep idle connections: a write on a connection that is just being closed has an unknown outcome.
-            .pool_idle_timeout(Duration::from_secs(30))
-            .user_agent(&settings.user_agent);
-        if !settings.allow_private_network {
-            builder = builder.dns_resolver(Arc::new(PublicOnly));
-        }
-        if base.scheme() == "http" {
-            // One origin, no redirects: TLS cannot happen, so no root certificates are loaded.
-            builder = builder.tls_certs_only([]);
-        } else {
-            for der in &settings.extra_roots {
-                let certificate = reqwest::Certificate::from_der(der).map_err(|error| {
-                    Error::config("a certificate that is to be trusted cannot be read").because(error)
-                })?;
-                builder = builder.tls_certs_merge([certificate]);
-            }
-        }
-        let client = builder
-            .build()
-            .map_err(|e| Error::config("the http client cannot be set up").because(e.without_url()))?;
+        let wire = match network {
+            Some(network) => Wire::Given(network),
+            None => Wire::Own(own_client(&settings, &base)?),
+        };
         let limits = Limits::new(settings.concurrency_per_endpoint, settings.requests_per_second);
         Ok(HttpClient {
-            client,
+            wire,
             base,
             settings,
             clock,
@@ -78,28 +70,46 @@ impl HttpClient {
             .limits
             .enter(&request.endpoint, &*self.clock, request.send_by)
             .await?;
-        let progress = Arc::new(Progress::default());
-        let mut call = self
-            .client
-            .request(request.method.clone(), url)
-            .headers(request.headers);
-        let has_body = request.body.is_some();
-        if let Some(body) = request.body {
-            call = call.header(CONTENT_LENGTH, body.len());
-            call = call.body(checked_body(
-                body,
-                progress.clone(),
-                self.clock.clone(),
-                request.send_by,
-            ));
-        }
         self.calls.fetch_add(1, Ordering::Relaxed);
         let failure = Failure {
             place,
             writes: request.writes,
-            has_body,
-            progress,
+            has_body: request.body.is_some(),
+            progress: Arc::default(),
         };
+        let (status, headers, body) = match &self.wire {
+            Wire::Own(client) => self.exchange(client, &request, url, &failure).await?,
+            Wire::Given(network) => self.exchange_over(&**network, &request, url, &failure).await?,
+        };
+        // The slot counts as taken until the whole answer is here.
+        drop(permit);
+        Ok(Response {
+            writes: request.writes,
+            sent: request.json,
+            sent_query: request.query,
+            ..Response::new(status, headers, body)
+        })
+    }
+
+    async fn exchange(
+        &self,
+        client: &Client,
+        request: &Request,
+        url: Url,
+        failure: &Failure,
+    ) -> Result<Answer> {
+        let mut call = client
+            .request(request.method.clone(), url)
+            .headers(request.headers.clone());
+        if let Some(body) = &request.body {
+            call = call.header(CONTENT_LENGTH, body.len());
+            call = call.body(checked_body(
+                body.clone(),
+                failure.progress.clone(),
+                self.clock.clone(),
+                request.send_by,
+            ));
+        }
         let mut answer = call
             .send()
             .await
@@ -115,16 +125,49 @@ impl HttpClient {
                 Err(e) => return Err(failure.transport(e, &self.base, &self.settings)),
             }
         }
-        // The slot counts as taken until the whole answer is here.
-        drop(permit);
         let headers = std::mem::take(answer.headers_mut());
-        let response = Response::new(answer.status().as_u16(), headers, body);
-        Ok(Response {
-            writes: request.writes,
-            sent: request.json,
-            sent_query: request.query,
-            ..response
-        })
+        Ok((answer.status().as_u16(), headers, body))
+    }
+
+    async fn exchange_over(
+        &self,
+        network: &dyn Network,
+        request: &Request,
+        url: Url,
+        failure: &Failure,
+    ) -> Result<Answer> {
+        let host = self.base.host_str().unwrap_or_default();
+        if !network.connect(url.as_str()).await {
+            let refused = Error::unavailable(format!("cannot connect to {host}"));
+            return Err(failure.located(refused.effect(Effect::NotApplied)));
+        }
+        if request.send_by.is_some_and(|by| self.clock.monotonic() > by) {
+            return Err(failure.located(Error::late()));
+        }
+        let text = |(name, value): (&HeaderName, &HeaderValue)| {
+            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        };
+        let call = WireCall {
+            method: request.method.to_string(),
+            url: url.into(),
+            headers: request.headers.iter().filter_map(text).collect(),
+            body: request.body.clone().unwrap_or_default(),
+        };
+        let Some(answer) = network.exchange(call).await else {
+            let broken = format!("the connection to {host} broke before the answer was complete");
+            return Err(failure.located(Error::unavailable(broken).effect(failure.effect_once_sent())));
+        };
+        if answer.body.len() > self.settings.body_bytes_max {
+            return Err(failure.too_large(self.settings.body_bytes_max));
+        }
+        let known = |(name, value): (String, String)| {
+            Some((
+                HeaderName::try_from(name).ok()?,
+                HeaderValue::try_from(value).ok()?,
+            ))
+        };
+        let headers = answer.headers.into_iter().filter_map(known).collect();
+        Ok((answer.status, headers, answer.body))
     }
 
     /// The absolute form of a URL that a server handed out (a next page), if it is of our own origin.
@@ -200,6 +243,40 @@ impl HttpClient {
         ))
         .with("origin", origin(&self.base)))
     }
+}
+
+/// Connections of the machine's own.
+fn own_client(settings: &HttpSettings, base: &Url) -> Result<Client> {
+    // Err means that a provider is installed already, which is as good.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let mut builder = Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .referer(false)
+        .connect_timeout(settings.connect_timeout)
+        .read_timeout(settings.read_timeout)
+        .timeout(settings.total_timeout)
+        // Shorter than servers keep idle connections: a write on a connection that is just being closed has an unknown outcome.
+        .pool_idle_timeout(Duration::from_secs(30))
+        .user_agent(&settings.user_agent);
+    if !settings.allow_private_network {
+        builder = builder.dns_resolver(Arc::new(PublicOnly));
+    }
+    if base.scheme() == "http" {
+        // One origin, no redirects: TLS cannot happen, so no root certificates are loaded.
+        builder = builder.tls_certs_only([]);
+    } else {
+        for der in &settings.extra_roots {
+            let certificate = reqwest::Certificate::from_der(der).map_err(|error| {
+                Error::config("a certificate that is to be trusted cannot be read").because(error)
+            })?;
+            builder = builder.tls_certs_merge([certificate]);
+        }
+    }
+    builder
+        .build()
+        .map_err(|e| Error::config("the http client cannot be set up").because(e.without_url()))
 }
 
 /// A call that is not sent because of what the server said before.
@@ -291,8 +368,8 @@ impl Failure {
         } else {
             !error.is_connect()
         };
-        let effect = if self.writes && sent {
-            Effect::Unknown
+        let effect = if sent {
+            self.effect_once_sent()
         } else {
             Effect::NotApplied
         };
@@ -323,12 +400,17 @@ impl Failure {
         self.located(Error::unavailable(message).effect(effect).because(error))
     }
 
-    fn too_large(&self, bytes_max: usize) -> Error {
-        let effect = if self.writes {
+    /// What a call that has been sent and not answered leaves behind.
+    fn effect_once_sent(&self) -> Effect {
+        if self.writes {
             Effect::Unknown
         } else {
             Effect::NotApplied
-        };
+        }
+    }
+
+    fn too_large(&self, bytes_max: usize) -> Error {
+        let effect = self.effect_once_sent();
         self.located(
             Error::new(
                 ErrorKind::Limit,

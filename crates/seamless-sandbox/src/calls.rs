@@ -34,6 +34,8 @@ pub(crate) struct Note {
     pub(crate) wrong_route: bool,
     /// `ids` are those of a list, which the log leaves out.
     pub(crate) is_list: bool,
+    /// The list is of what has changed: who reads it is not who writes.
+    pub(crate) is_poll: bool,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -172,12 +174,15 @@ impl Calls {
         }
     }
 
-    /// When a record of Autotask was last part of an answer.
+    /// When a record of Autotask was last asked for and answered, by its id or a value; a list of changes is somebody else's reading.
     pub(crate) fn last_shown(&self, entity: Entity, id: i64) -> Option<i64> {
         self.shown.get(&(entity, id)).copied()
     }
 
     fn note_ages(&mut self, entity: Entity, note: &Note, write: bool, now: i64) {
+        if note.is_poll {
+            return;
+        }
         if !write {
             self.shown.extend(note.ids.iter().map(|id| ((entity, *id), now)));
         } else if note.effect == Effect::Update {

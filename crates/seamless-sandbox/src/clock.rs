@@ -7,6 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub(crate) struct Clock {
     started: Instant,
     epoch_ms: i64,
+    /// Stands still until it is set again.
+    set_ms: Option<i64>,
     advanced_ms: i64,
     speed: f64,
     /// Limit time at the moment the speed was last changed, and the real elapsed time then.
@@ -35,6 +37,7 @@ impl Clock {
         Self {
             started,
             epoch_ms,
+            set_ms: None,
             advanced_ms: 0,
             speed: sane(speed),
             limit_base_ms: 0.0,
@@ -42,17 +45,36 @@ impl Clock {
         }
     }
 
+    /// A clock that somebody else moves.
+    pub(crate) fn held(now_ms: i64) -> Self {
+        Self {
+            epoch_ms: now_ms,
+            set_ms: Some(now_ms),
+            ..Self::new(1.0)
+        }
+    }
+
+    /// Moves a held clock; it never goes back.
+    pub(crate) fn set(&mut self, now_ms: i64) {
+        self.set_ms = self.set_ms.map(|before| before.max(now_ms));
+    }
+
+    /// Time since the start, unless somebody else moves the clock.
+    fn elapsed(&self) -> Duration {
+        match self.set_ms {
+            Some(now) => Duration::from_millis(now.abs_diff(self.epoch_ms)),
+            None => elapsed(self.started),
+        }
+    }
+
     /// Milliseconds since the epoch as the simulated servers see them.
     pub(crate) fn now_ms(&self) -> i64 {
-        self.epoch_ms + elapsed(self.started).as_millis() as i64 + self.advanced_ms
+        self.epoch_ms + self.elapsed().as_millis() as i64 + self.advanced_ms
     }
 
     /// Milliseconds on the clock of the hourly limit.
     pub(crate) fn limit_ms(&self) -> f64 {
-        let real = elapsed(self.started)
-            .saturating_sub(self.limit_base_at)
-            .as_secs_f64()
-            * 1000.0;
+        let real = self.elapsed().saturating_sub(self.limit_base_at).as_secs_f64() * 1000.0;
         self.limit_base_ms + real * self.speed + self.advanced_ms as f64
     }
 
@@ -62,7 +84,7 @@ impl Clock {
 
     pub(crate) fn set_speed(&mut self, speed: f64) {
         self.limit_base_ms = self.limit_ms() - self.advanced_ms as f64;
-        self.limit_base_at = elapsed(self.started);
+        self.limit_base_at = self.elapsed();
         self.speed = sane(speed);
     }
 

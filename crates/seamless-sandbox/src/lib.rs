@@ -2,6 +2,7 @@
 
 mod admin;
 mod at;
+mod call;
 mod calls;
 mod clock;
 mod config;
@@ -9,6 +10,7 @@ mod crm;
 mod faults;
 mod limits;
 mod net;
+mod offline;
 mod plan;
 mod rng;
 mod schema;
@@ -25,6 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use at::hooks::HookForm;
 pub use config::{Config, UdfIn};
 pub use faults::{Fault, Faults, On};
+pub use offline::{Offline, OfflineArrived, OfflineCall, OfflineLanding, OfflineOutcome};
 pub use server::Sandbox;
 
 /// One of the two simulated systems.

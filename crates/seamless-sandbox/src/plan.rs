@@ -27,6 +27,28 @@ pub(crate) struct Plan {
     pub(crate) twists: Twists,
 }
 
+impl Plan {
+    /// Whether the answer cannot be read where it arrives.
+    pub(crate) fn spoils(&self) -> bool {
+        self.truncate || self.cut || self.huge.is_some()
+    }
+
+    /// What becomes of the answer's body on its way.
+    pub(crate) fn spoil(&self, reply: &mut Reply) {
+        if let Some(bytes) = self.huge {
+            let padding = "x".repeat(usize::try_from(bytes).unwrap_or(usize::MAX).min(1 << 31));
+            reply.body = format!("{{\"padding\":\"{padding}\"}}");
+        }
+        if self.truncate {
+            let mut half = reply.body.len() / 2;
+            while !reply.body.is_char_boundary(half) {
+                half -= 1;
+            }
+            reply.body.truncate(half);
+        }
+    }
+}
+
 /// Limits first, then faults; every fault is asked in a fixed order, so that a seed repeats.
 pub(crate) fn decide(w: &mut World, system: System, req: &Req, write: bool, endpoint: &str) -> Plan {
     let mut plan = Plan::default();

@@ -12,14 +12,15 @@ use serde_json::Value as Json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::calls::Done;
+use crate::call::{Arrived, Outcome};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::faults::Faults;
 use crate::net::{Conn, Gate};
-use crate::plan::{Plan, decide, fault_500};
-use crate::wire::{Reply, Req, Twists, parse_query, read, wire};
+use crate::plan::Plan;
+use crate::wire::{Reply, Req, parse_query, read, wire};
 use crate::world::World;
-use crate::{System, admin, at, crm};
+use crate::{System, admin, at};
 
 /// A running sandbox. Dropping it stops the servers.
 #[derive(Debug)]
@@ -57,14 +58,11 @@ impl Sandbox {
         let admin = Gate::bind(config.admin_port, dead[2].subscribe()).await?;
         let ports = [autotask.port(), crm.port(), admin.port()];
         let urls = ports.map(|p| format!("http://127.0.0.1:{p}"));
-        let mut world = World::new(config);
+        let clock = Clock::new(config.clock_speed);
+        let mut world = World::new(config, clock);
         world.autotask_port = ports[0];
         world.foreign_port = ports[2];
-        let app = Arc::new(App {
-            world: Mutex::new(world),
-            dead,
-            urls: urls.clone(),
-        });
+        let app = Arc::new(App::new(world, dead, urls.clone()));
         let (stop, _) = watch::channel(false);
         let tasks = vec![
             serve(
@@ -131,19 +129,7 @@ impl Sandbox {
 
     /// Answers an admin request without the network, e.g. `("POST", "/edit", body)`; status and body come back.
     pub fn admin(&self, method: &str, path_and_query: &str, body: &Json) -> (u16, Json) {
-        let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
-        let req = Req {
-            method: method.to_owned(),
-            path: path.to_owned(),
-            query: parse_query(query),
-            body: body.to_string().into_bytes(),
-            ..Req::default()
-        };
-        let reply = admin::call(&self.app, &req);
-        (
-            reply.status,
-            serde_json::from_str(&reply.body).unwrap_or(Json::Null),
-        )
+        self.app.admin(method, path_and_query, body)
     }
 }
 
@@ -157,6 +143,31 @@ impl Drop for Sandbox {
 }
 
 impl App {
+    /// The state behind the servers. Listeners that nobody holds are never switched.
+    pub(crate) fn new(world: World, dead: [watch::Sender<bool>; 3], urls: [String; 3]) -> App {
+        App {
+            world: Mutex::new(world),
+            dead,
+            urls,
+        }
+    }
+
+    pub(crate) fn admin(self: &Arc<App>, method: &str, path_and_query: &str, body: &Json) -> (u16, Json) {
+        let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+        let req = Req {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            query: parse_query(query),
+            body: body.to_string().into_bytes(),
+            ..Req::default()
+        };
+        let reply = admin::call(self, &req);
+        (
+            reply.status,
+            serde_json::from_str(&reply.body).unwrap_or(Json::Null),
+        )
+    }
+
     /// The state. A panic elsewhere must not take the sandbox down with it.
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
@@ -196,19 +207,6 @@ fn send_events(app: Arc<App>, stop: &watch::Sender<bool>) -> JoinHandle<()> {
     })
 }
 
-/// Gives a thread slot back however the call ends.
-struct Slot {
-    app: Arc<App>,
-    code: String,
-    endpoint: String,
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.app.world().limits.leave(&self.code, &self.endpoint);
-    }
-}
-
 async fn autotask_call(
     State(app): State<Arc<App>>,
     ConnectInfo(conn): ConnectInfo<Conn>,
@@ -244,103 +242,31 @@ async fn answer(app: Arc<App>, conn: Conn, request: Request, system: System) -> 
         Ok(req) => req,
         Err(reply) => return wire(reply, app.world().now()),
     };
-    let foreign = match system {
-        System::Autotask => req.bearer.is_some(),
-        System::Crm => req.has_autotask_credentials(),
-    };
-    if foreign {
-        app.world().calls.foreign_credentials();
-    }
-    let (write, endpoint) = match system {
-        System::Autotask => (at::is_write(&req.method, &req.path), at::endpoint_of(&req.path)),
-        System::Crm => (crm::is_write(&req.method, &req.path), crm::endpoint_of(&req.path)),
-    };
-    let mut plan = {
-        let mut world = app.world();
-        if world.faults.dead(system) {
-            conn.cut_after(0);
-            return Response::new(Body::empty());
-        }
-        decide(&mut world, system, &req, write, &endpoint)
-    };
-    let slot = plan.slot.take().map(|(code, endpoint)| Slot {
-        app: app.clone(),
-        code,
-        endpoint,
-    });
-    if plan.delay_ms > 0 {
-        tokio::time::sleep(Duration::from_millis(plan.delay_ms)).await;
-    }
-    let done = |reply: &Reply, fault| Done {
-        system,
-        method: &req.method,
-        path: &req.path,
-        endpoint: &endpoint,
-        status: reply.status,
-        write,
-        note: reply.note.clone(),
-        fault,
-    };
-    if let Some(ms) = plan.ghost_ms {
-        let mut world = app.world();
-        let now = world.now();
-        let nothing = Reply {
-            status: 0,
-            ..Reply::json(200, Json::Null)
-        };
-        world.calls.add(done(&nothing, plan.fault), now);
-        tokio::spawn(apply_later(app.clone(), req.clone(), system, ms));
+    let cut = |conn: &Conn| {
         conn.cut_after(0);
-        return Response::new(Body::empty());
-    }
-    let (reply, now) = {
-        let mut world = app.world();
-        let mut reply = match plan.early.take() {
-            Some(reply) => reply,
-            None => dispatch(&mut world, system, &req, &plan.twists),
-        };
-        if plan.applied_500 && reply.status < 300 {
-            let note = std::mem::take(&mut reply.note);
-            reply = fault_500(&mut world, system);
-            reply.note = note;
-        }
-        let now = world.now();
-        world.calls.add(done(&reply, plan.fault), now);
-        (reply, now)
+        Response::new(Body::empty())
     };
-    drop(slot);
-    if plan.lost {
-        conn.cut_after(0);
-        return Response::new(Body::empty());
+    let Some(arrived) = Arrived::new(app, system, req) else {
+        return cut(&conn);
+    };
+    if arrived.delay_ms() > 0 {
+        tokio::time::sleep(Duration::from_millis(arrived.delay_ms())).await;
     }
-    finish(reply, &plan, &conn, now)
-}
-
-fn dispatch(world: &mut World, system: System, req: &Req, twists: &Twists) -> Reply {
-    match system {
-        System::Autotask => at::call(world, req, twists),
-        System::Crm => crm::call(world, req, twists),
+    match arrived.carry_out() {
+        Outcome::Answer(reply, plan, now) => finish(reply, &plan, &conn, now),
+        Outcome::Lost => cut(&conn),
+        Outcome::Ghost(landing, ms) => {
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                landing.land();
+            });
+            cut(&conn)
+        }
     }
-}
-
-async fn apply_later(app: Arc<App>, mut req: Req, system: System, ms: u64) {
-    tokio::time::sleep(Duration::from_millis(ms)).await;
-    req.late = true;
-    dispatch(&mut app.world(), system, &req, &Twists::default());
 }
 
 fn finish(mut reply: Reply, plan: &Plan, conn: &Conn, now: i64) -> Response {
-    if let Some(bytes) = plan.huge {
-        let padding = "x".repeat(usize::try_from(bytes).unwrap_or(usize::MAX).min(1 << 31));
-        reply.body = format!("{{\"padding\":\"{padding}\"}}");
-    }
-    if plan.truncate {
-        let mut half = reply.body.len() / 2;
-        while !reply.body.is_char_boundary(half) {
-            half -= 1;
-        }
-        reply.body.truncate(half);
-    }
+    plan.spoil(&mut reply);
     if plan.cut {
         // About the size of the head, so that the cut falls into the body.
         conn.cut_after(200 + reply.body.len() as i64 / 2);

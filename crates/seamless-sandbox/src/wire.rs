@@ -78,6 +78,14 @@ impl Reply {
         }
     }
 
+    pub(crate) fn content_type(&self) -> &'static str {
+        if self.html {
+            "text/html; charset=utf-8"
+        } else {
+            "application/json; charset=utf-8"
+        }
+    }
+
     /// Counts the call as one to an address that does not exist.
     pub(crate) fn wrong_route(mut self) -> Self {
         self.note.wrong_route = true;
@@ -99,14 +107,9 @@ pub(crate) struct Twists {
 }
 
 pub(crate) fn wire(reply: Reply, now: i64) -> Response {
-    let kind = if reply.html {
-        "text/html; charset=utf-8"
-    } else {
-        "application/json; charset=utf-8"
-    };
     let mut builder = Response::builder()
         .status(reply.status)
-        .header("content-type", kind)
+        .header("content-type", reply.content_type())
         .header("date", http_date(now));
     for (name, value) in &reply.headers {
         builder = builder.header(*name, value);
@@ -153,7 +156,7 @@ pub(crate) fn parse_query(query: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-fn decode(text: &str, plus: bool) -> String {
+pub(crate) fn decode(text: &str, plus: bool) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut i = 0;

@@ -54,12 +54,12 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config, clock: Clock) -> Self {
         let at = at::tables::build(&config);
         let crm = crm::fields::build();
         let truth = Truth::new(&at, &crm);
         let mut world = Self {
-            clock: Clock::new(config.clock_speed),
+            clock,
             rng: Rng::new(config.seed),
             faults: config.faults.clone(),
             limits: Limits::default(),
@@ -276,7 +276,7 @@ impl World {
                 if let Some(rec) = self.table_mut(system, entity).meta(id) {
                     rec.xref_seq = if value.is_blank() { 0 } else { seq };
                 }
-            } else {
+            } else if !old.identical(value) {
                 self.note_edit(system, entity, id, *field, old, value.clone(), hand.label, seq);
             }
         }

@@ -139,6 +139,7 @@ async fn try_it(args: &TryArgs, output: &Output) -> anyhow::Result<Exit> {
         settings,
         secrets: SECRETS.iter().filter_map(secret).collect(),
         clock: Arc::new(SystemClock::new()),
+        network: None,
         shared: Shared::default(),
     };
     let trial = try_operation(&ctx, &args.entity, &operation).await?;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use seamless_core::{Clock, Effect, Error, ErrorKind, OpenContext, Result, Retry};
+use seamless_core::{Clock, Effect, Error, ErrorKind, Network, OpenContext, Result, Retry};
 use seamless_http::{HttpClient, Request, Response};
 use serde_json::Value as Json;
 
@@ -35,6 +35,7 @@ pub(crate) struct Client {
     pub(crate) seen_events: SeenEvents,
     pub(crate) gate: Gate,
     pub(crate) credentials: Credentials,
+    network: Option<Arc<dyn Network>>,
     discovery: HttpClient,
     zone: tokio::sync::Mutex<Option<Zone>>,
     refused_until: Mutex<Option<Duration>>,
@@ -53,7 +54,11 @@ impl Client {
     pub(crate) fn new(ctx: &OpenContext) -> Result<Client> {
         let settings = AutotaskSettings::parse(&ctx.settings)?;
         let credentials = Credentials::from_context(ctx, &settings)?;
-        let discovery = HttpClient::new(settings.http(&settings.endpoint), ctx.clock.clone())?;
+        let discovery = HttpClient::over(
+            ctx.network.clone(),
+            settings.http(&settings.endpoint),
+            ctx.clock.clone(),
+        )?;
         Ok(Client {
             gate: Gate::new(
                 ctx.clock.clone(),
@@ -61,6 +66,7 @@ impl Client {
                 settings.hourly_requests,
             ),
             clock: ctx.clock.clone(),
+            network: ctx.network.clone(),
             countries: Countries::default(),
             udf_in: Verdicts::default(),
             described: Described::default(),
@@ -207,7 +213,8 @@ impl Client {
         let http = match &*slot {
             // The same place again: its connections and limits stay.
             Some(zone) if zone.base_url == base_url => zone.http.clone(),
-            _ => Arc::new(HttpClient::new(
+            _ => Arc::new(HttpClient::over(
+                self.network.clone(),
                 self.settings.http(&base_url),
                 self.clock.clone(),
             )?),

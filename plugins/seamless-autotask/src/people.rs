@@ -143,12 +143,7 @@ impl Client {
             .query(entity, &[condition], None, self.settings.page_size)
             .await
         {
-            Err(error)
-                if matches!(
-                    error.kind,
-                    ErrorKind::NotFound | ErrorKind::Permission | ErrorKind::Protocol | ErrorKind::Invalid
-                ) =>
-            {
+            Err(error) if is_not_shown(&error) => {
                 tracing::debug!(entity, %error, "autotask does not show this list of roles");
                 return Ok(Vec::new());
             }
@@ -164,6 +159,15 @@ impl Client {
     /// A refused pair may have been valid once.
     pub(crate) async fn forget_roles(&self) {
         self.people.roles.lock().await.clear();
+    }
+}
+
+/// Whether a list is not for us, or not there at all. An answer that breaks off says nothing about it.
+fn is_not_shown(error: &Error) -> bool {
+    match error.kind {
+        ErrorKind::NotFound | ErrorKind::Permission | ErrorKind::Invalid => true,
+        ErrorKind::Protocol => error.context("status") == Some("405"),
+        _ => false,
     }
 }
 

@@ -281,6 +281,36 @@ async fn a_person_is_assigned_in_the_role_that_autotask_knows() {
 }
 
 #[tokio::test]
+async fn a_list_of_roles_that_breaks_off_is_no_list_without_roles() {
+    let bench = bench(config(), json!({})).await;
+    let ticket = bench.ticket(&[]).await;
+    let truncated_body = Fault::next(1).at("ResourceServiceDeskRoles");
+    bench.sandbox.set_faults(Faults {
+        truncated_body,
+        ..Faults::default()
+    });
+    let assigned = [("assignedResourceID", Value::Int(TECHNICIAN))];
+    let error = bench.update(&ticket, &assigned).await.unwrap_err();
+    assert_eq!(
+        (error.kind, error.effect),
+        (ErrorKind::Protocol, Effect::NotApplied),
+        "{error}"
+    );
+    assert!(
+        bench.ticket_writes().is_empty(),
+        "the ticket is written without knowing the role"
+    );
+    assert_eq!(
+        violations(&bench)["wrong_routes"],
+        0,
+        "another list was asked for"
+    );
+    bench.update(&ticket, &assigned).await.unwrap();
+    let now = bench.now("Tickets", &ticket).await;
+    assert_eq!(number(&now, "assignedResourceID"), Some(TECHNICIAN));
+}
+
+#[tokio::test]
 async fn what_the_other_system_does_not_have_is_supplied() {
     let extra = json!({"default_queue_id": QUEUE, "default_due_hours": 24});
     let bench = bench(config(), extra).await;

@@ -47,7 +47,8 @@ impl Connector {
     pub(crate) fn open(ctx: &OpenContext) -> Result<Connector> {
         let settings = Settings::parse(&ctx.settings)?;
         let manifest = settings.load()?;
-        let http = Arc::new(HttpClient::new(
+        let http = Arc::new(HttpClient::over(
+            ctx.network.clone(),
             settings.http(&manifest)?,
             Arc::clone(&ctx.clock),
         )?);

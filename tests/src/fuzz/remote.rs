@@ -202,6 +202,7 @@ fn context(settings: Json, secrets: &[&str]) -> OpenContext {
             .map(|name| ((*name).to_owned(), Secret::new(format!("s3cret-{name}"))))
             .collect(),
         clock: Arc::<Moving>::default(),
+        network: None,
         shared: Shared::default(),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 
-use super::{Clock, Source, Target};
+use super::{Clock, Network, Source, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mapping::SideMapping;
 use crate::record::{EntityName, SystemId};
@@ -59,6 +59,8 @@ pub struct OpenContext {
     pub secrets: BTreeMap<String, Secret>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// What carries HTTP calls; `None` means the machine's own network.
+    pub network: Option<Arc<dyn Network>>,
     /// What source and target of the same system share (one client, one budget).
     pub shared: Shared,
 }

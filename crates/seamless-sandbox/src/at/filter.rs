@@ -57,6 +57,17 @@ pub(crate) enum Node {
     Nothing,
 }
 
+impl Node {
+    /// Whether certain records are asked for, rather than whatever is new.
+    pub(crate) fn names_values(&self) -> bool {
+        match self {
+            Node::And(nodes) | Node::Or(nodes) => nodes.iter().any(Node::names_values),
+            Node::Cond { op, .. } => matches!(op, Op::Eq | Op::In),
+            Node::Nothing => false,
+        }
+    }
+}
+
 struct Parser<'a> {
     schema: &'a Schema,
     udf_in: UdfIn,

@@ -178,12 +178,16 @@ fn page(
     let details = json!({
         "count": items.len(), "requestCount": query.max, "prevPageUrl": null, "nextPageUrl": next,
     });
-    let ids = rows.iter().map(|rec| rec.id).collect();
+    let seen = rows.iter().map(|rec| rec.id);
+    let ids = seen
+        .filter(|id| !w.table(System::Autotask, entity).is_late(*id))
+        .collect();
     let mut reply = Reply::json(200, json!({ "items": items, "pageDetails": details }));
     reply.note = Note {
         entity: Some(entity),
         ids,
         is_list: true,
+        is_poll: !query.node.names_values(),
         ..Note::default()
     };
     reply

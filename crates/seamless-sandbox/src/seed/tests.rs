@@ -4,8 +4,12 @@ use crate::config::Config;
 use crate::world::World;
 use crate::{Entity, System};
 
+fn world_of(config: Config) -> World {
+    World::new(config, crate::clock::Clock::new(1.0))
+}
+
 fn world(records: usize) -> World {
-    World::new(Config {
+    world_of(Config {
         records,
         ..Config::default()
     })
@@ -54,7 +58,7 @@ fn the_count_is_exact_and_a_quarter_are_accounts() {
 fn the_same_seed_gives_the_same_names() {
     let names = |w: &World| keys(w, System::Crm, Entity::Account, ["name", "zip"]);
     assert_eq!(names(&world(300)), names(&world(300)));
-    let other = World::new(Config {
+    let other = world_of(Config {
         seed: 2,
         records: 300,
         ..Config::default()
@@ -97,7 +101,7 @@ fn about_a_tenth_can_be_matched_across() {
 
 #[test]
 fn clean_data_have_no_twins() {
-    let w = World::new(Config {
+    let w = world_of(Config {
         records: 2000,
         mess: false,
         ..Config::default()

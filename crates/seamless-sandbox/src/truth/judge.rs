@@ -134,9 +134,13 @@ impl World {
                 continue;
             };
             let edit = &self.truth.edits[index];
-            if edit.synced.is_none() && c.fit(from, &edit.new, value) == Fit::Equal {
-                self.truth.edits[index].synced = Some(seq);
-            }
+            let arrives = c.fit(from, &edit.new, value) == Fit::Equal;
+            self.truth.edits[index].synced = match edit.synced {
+                None if arrives => Some(seq),
+                // An older value arrives after it: it has to be carried over again.
+                Some(_) if !arrives => None,
+                synced => synced,
+            };
         }
     }
 
@@ -267,7 +271,7 @@ impl World {
     ) -> Option<usize> {
         let index = self.replaced_edit(system, entity, id, field, stored, new)?;
         let (shown, edit) = (self.calls.last_shown(entity, id)?, &self.truth.edits[index]);
-        let in_window = shown < edit.at_ms && self.now() - shown < OPEN_WINDOW_MS;
+        let in_window = shown <= edit.at_ms && self.now() - shown < OPEN_WINDOW_MS;
         (system == System::Autotask && in_window).then_some(index)
     }
 

@@ -14,19 +14,23 @@ use seamless_core::{
 };
 
 use super::executor::Sim;
-use super::plan::Plan;
 use super::world::{OpenIntent, World};
 
 pub(super) struct ChaosStore {
     pub(super) inner: Arc<MemoryStore>,
     pub(super) sim: Sim,
+    pub(super) watch: Option<IntentWatch>,
+}
+
+/// Tells a world when intents open and close.
+pub(super) struct IntentWatch {
     pub(super) world: Arc<Mutex<World>>,
+    pub(super) sim: Sim,
     pub(super) rows: RowSeal,
 }
 
-impl ChaosStore {
-    /// Notes when intents open and close.
-    fn watch(&self, ops: &[Op]) {
+impl IntentWatch {
+    fn look(&self, ops: &[Op]) {
         let now = self.sim.now();
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
         for op in ops {
@@ -76,8 +80,8 @@ impl StateStore for ChaosStore {
     async fn commit(&self, ops: Vec<Op>) -> Result<u64> {
         self.sim.pause().await;
         let done = self.inner.commit(ops.clone()).await;
-        if done.is_ok() {
-            self.watch(&ops);
+        if let (Some(watch), Ok(_)) = (&self.watch, &done) {
+            watch.look(&ops);
         }
         self.sim.pause().await;
         done
@@ -91,7 +95,8 @@ impl StateStore for ChaosStore {
 pub(super) struct ChaosBus {
     pub(super) inner: Arc<MemoryBus>,
     pub(super) sim: Sim,
-    pub(super) plan: Arc<Plan>,
+    /// Chance per mille that a message is published twice.
+    pub(super) doubles: u64,
 }
 
 #[async_trait]
@@ -105,7 +110,7 @@ impl Bus for ChaosBus {
         for message in messages {
             let double = {
                 let mut state = self.sim.state();
-                !state.calm && state.rng.per_mille(self.plan.doubles)
+                !state.calm && state.rng.per_mille(self.doubles)
             };
             self.inner.publish(vec![message.clone()]).await?;
             if double {
@@ -122,7 +127,7 @@ impl Bus for ChaosBus {
         Ok(Box::new(ChaosConsumer {
             inner,
             sim: self.sim.clone(),
-            plan: self.plan.clone(),
+            doubles: self.doubles,
         }))
     }
 
@@ -147,7 +152,7 @@ impl Bus for ChaosBus {
 struct ChaosConsumer {
     inner: Box<dyn Consumer>,
     sim: Sim,
-    plan: Arc<Plan>,
+    doubles: u64,
 }
 
 #[async_trait]
@@ -170,7 +175,7 @@ impl Consumer for ChaosConsumer {
                 deliveries.swap(at, other);
             }
             // Now and then a message gets lost on its way here and comes again when its lock ends.
-            if !state.calm && state.rng.per_mille(self.plan.doubles / 4) {
+            if !state.calm && state.rng.per_mille(self.doubles / 4) {
                 deliveries.pop();
             }
         }

@@ -26,9 +26,13 @@ pub(super) struct State {
     pub(super) stalls: u64,
     pub(super) stall: Duration,
     pub(super) calm: bool,
-    wake: Duration,
+    /// When the task that is being polled wants to be polled again; a task that waits for another one says nothing.
+    wake: Option<Duration>,
     step: u64,
 }
+
+/// After so long a task that waits for another one is polled again.
+const LOOK_AGAIN: Duration = Duration::from_micros(200);
 
 impl Sim {
     pub(super) fn new(seed: u64, stalls: u64, stall: Duration, keep_trace: bool) -> Sim {
@@ -40,7 +44,7 @@ impl Sim {
             stalls,
             stall,
             calm: false,
-            wake: Duration::ZERO,
+            wake: None,
             step: 0,
         })))
     }
@@ -63,6 +67,12 @@ impl Sim {
         if let Some(trace) = &mut state.trace {
             trace.push(format!("{:>9.3} {line}", now.as_secs_f64()));
         }
+    }
+
+    /// Whether a trace is kept.
+    #[cfg(feature = "sandbox")]
+    pub(super) fn traced(&self) -> bool {
+        self.state().trace.is_some()
     }
 
     /// An await point: takes a little time, now and then a lot.
@@ -96,12 +106,14 @@ pub(super) struct Pause {
 impl Future for Pause {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let mut state = self.sim.state();
         if state.now >= self.until {
             return Poll::Ready(());
         }
-        state.wake = self.until;
+        state.wake = Some(self.until);
+        // The executor does not listen; a set of futures polls only those that were woken.
+        context.waker().wake_by_ref();
         Poll::Pending
     }
 }
@@ -173,6 +185,7 @@ impl Executor {
             let mut state = self.sim.state();
             state.now = state.now.max(soonest);
             state.step += 1;
+            state.wake = None;
             let now = state.now;
             self.due.clear();
             let due = self.wakes.iter().enumerate().filter(|(_, wake)| **wake <= now);
@@ -193,7 +206,8 @@ impl Executor {
             self.tasks.remove(chosen);
             self.wakes.remove(chosen);
         } else {
-            self.wakes[chosen] = self.sim.state().wake;
+            let state = self.sim.state();
+            self.wakes[chosen] = state.wake.unwrap_or(state.now + LOOK_AGAIN);
         }
         true
     }

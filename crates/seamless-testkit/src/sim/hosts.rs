@@ -9,15 +9,14 @@ use seamless_core::envelope::{Hasher, Identity, RowSeal, Sealer};
 use seamless_core::mapping::SideMapping;
 use seamless_core::memory::{MemoryBus, MemoryStore, Snapshot};
 use seamless_core::pipeline::{
-    Applier, Conduct, Direction, DriftThen, Engine, Entry, Mistakes, PlanItem, PollStep, Poller, Resolver,
-    Rows, SideSpec, Sweep, SweepPage, SweepStep, SyncSpec, System as EngineSystem, Timings, WriteBacker,
+    Direction, Engine, Entry, Mistakes, PlanItem, Rows, SideSpec, SyncSpec, System as EngineSystem, Timings,
 };
 use seamless_core::{
     BusLimits, KeyProvider, Keyset, RowKey, Scan, Side, StateStore, SyncId, SystemId, Table,
 };
 
 use super::Outcome;
-use super::chaos::{ChaosBus, ChaosStore};
+use super::chaos::{ChaosBus, ChaosStore, IntentWatch};
 use super::checks::{self, Violation};
 use super::connector::{Connector, capabilities};
 use super::executor::{Executor, Sim};
@@ -25,6 +24,7 @@ use super::model::{Entity, entities};
 use super::plan::Plan;
 use super::reviewers;
 use super::rng::{Rng, SharedRng};
+use super::workers::{self, Pace, Passes, Polls};
 use super::world::{STALE_READ_MAX, World};
 
 /// Longest run before a lack of rest counts as a failure, in steps after the faults stopped.
@@ -33,9 +33,6 @@ const CALM_STEPS_MAX: u64 = 400_000;
 const CALM_TIME_MAX: Duration = Duration::from_secs(120);
 
 pub(super) const SYSTEMS: [&str; 2] = ["psa", "crm"];
-
-/// Finished polls by system and entity.
-pub(super) type Polls = BTreeMap<(String, String), u64>;
 
 /// A run: its plan, its two systems, its store and bus.
 #[derive(Clone)]
@@ -47,7 +44,7 @@ pub(super) struct Run {
     pub(super) store: Arc<MemoryStore>,
     pub(super) bus: Arc<MemoryBus>,
     keys: Arc<Keyset>,
-    pub(super) polls: Arc<Mutex<Polls>>,
+    pub(super) passes: Passes,
     /// The store went back: if to nothing, the links are to be rebuilt before anybody starts.
     rebuild: Arc<AtomicBool>,
     /// The mappings have been changed.
@@ -67,7 +64,7 @@ pub(super) fn simulate(plan: Plan, mistakes: Mistakes, keep_trace: bool) -> Outc
     let mut rng = Rng::new(seed ^ 0xbeef);
     let keys = Keyset::generate(&SharedRng(Mutex::new(Rng::new(seed ^ 0x6b65))));
     let Ok(keys) = keys else {
-        return refused(seed, "no keyset");
+        return Outcome::refused(seed, "no keyset");
     };
     let run = Run {
         bus: Arc::new(MemoryBus::with_limits(Arc::new(sim.clone()), limits, 100_000)),
@@ -76,7 +73,7 @@ pub(super) fn simulate(plan: Plan, mistakes: Mistakes, keep_trace: bool) -> Outc
         world: Arc::new(Mutex::new(World::new())),
         store: Arc::new(MemoryStore::new()),
         keys: Arc::new(keys),
-        polls: Arc::new(Mutex::new(BTreeMap::new())),
+        passes: Passes::default(),
         rebuild: Arc::new(AtomicBool::new(false)),
         remapped: Arc::new(AtomicBool::new(false)),
         sim,
@@ -110,19 +107,6 @@ pub(super) fn simulate(plan: Plan, mistakes: Mistakes, keep_trace: bool) -> Outc
         crashes,
         open_window,
         trace,
-    }
-}
-
-fn refused(seed: u64, why: &str) -> Outcome {
-    let violation = Some(Violation::new("setup", why.to_owned()));
-    Outcome {
-        seed,
-        violation,
-        trace_hash: 0,
-        steps: 0,
-        crashes: 0,
-        open_window: 0,
-        trace: Vec::new(),
     }
 }
 
@@ -254,11 +238,11 @@ impl Run {
                 match &quiet_since {
                     Some((then, polls)) if *then == writes => {
                         // Each host may be stalled in the midst of a pass that it began before.
-                        if self.polled_since(polls, 1 + self.plan.hosts as u64) {
+                        if self.passes.since(polls, 1 + self.plan.hosts as u64) {
                             break;
                         }
                     }
-                    _ => quiet_since = Some((writes, self.polls())),
+                    _ => quiet_since = Some((writes, self.passes.counts())),
                 }
             } else {
                 quiet_since = None;
@@ -377,13 +361,16 @@ impl Run {
             store: Arc::new(ChaosStore {
                 inner: self.store.clone(),
                 sim: self.sim.clone(),
-                world: self.world.clone(),
-                rows: self.row_seal(seed ^ 2),
+                watch: Some(IntentWatch {
+                    world: self.world.clone(),
+                    sim: self.sim.clone(),
+                    rows: self.row_seal(seed ^ 2),
+                }),
             }),
             bus: Arc::new(ChaosBus {
                 inner: self.bus.clone(),
                 sim: self.sim.clone(),
-                plan: self.plan.clone(),
+                doubles: self.plan.doubles,
             }),
             clock: Arc::new(self.sim.clone()),
             random,
@@ -425,112 +412,14 @@ impl Run {
             drop(opened.settle_in().await);
         });
         while opening.step() {}
-        self.spawn_workers(executor, host, &engine);
-        reviewers::spawn(self, executor, host, &engine, seed);
-    }
-
-    fn spawn_workers(&self, executor: &mut Executor, host: usize, engine: &Arc<Engine>) {
-        for mut poller in Poller::all(engine) {
-            let (sim, plan) = (self.sim.clone(), self.plan.clone());
-            let count = self.counter(poller.system().to_string(), poller.entity());
-            executor.spawn(host, async move {
-                loop {
-                    match poller.step().await {
-                        Ok(PollStep::Page { .. }) => {}
-                        Ok(PollStep::End { .. }) => {
-                            count();
-                            sim.wait(plan.poll_every).await;
-                        }
-                        Ok(PollStep::Elsewhere) | Err(_) => sim.wait(Duration::from_millis(30)).await,
-                    }
-                }
-            });
-        }
-        if self.plan.reconciled {
-            for sweep in Sweep::all(engine, None, Conduct::Routine) {
-                self.spawn_sweep(executor, host, sweep);
-            }
-        }
-        for system in SYSTEMS {
-            for _ in 0..self.plan.appliers {
-                let (sim, engine, idle) = (self.sim.clone(), engine.clone(), self.plan.idle);
-                executor.spawn(host, async move {
-                    let Ok(applier) = Applier::new(&engine, &SystemId::from(system)).await else {
-                        return;
-                    };
-                    loop {
-                        match applier.step(Duration::ZERO).await {
-                            Ok(step) if step.taken > step.deferred => {}
-                            Ok(_) => sim.wait(idle).await,
-                            Err(error) => {
-                                sim.note(|| format!("applier: {error}"));
-                                sim.wait(Duration::from_millis(20)).await;
-                            }
-                        }
-                    }
-                });
-            }
-        }
-        let (sim, resolver) = (self.sim.clone(), Resolver::new(engine));
-        executor.spawn(host, async move {
-            loop {
-                let step = resolver.step().await;
-                drop(step);
-                sim.wait(Duration::from_millis(40)).await;
-            }
-        });
-        for sync in engine.syncs.keys() {
-            for side in Side::BOTH {
-                let (sim, backer, sync) = (self.sim.clone(), WriteBacker::new(engine), sync.clone());
-                let idle = self.plan.idle;
-                executor.spawn(host, async move {
-                    loop {
-                        let step = backer.step(&sync, side).await;
-                        drop(step);
-                        sim.wait(Duration::from_millis(20) + idle).await;
-                    }
-                });
-            }
-        }
-    }
-}
-
-impl Run {
-    fn spawn_sweep(&self, executor: &mut Executor, host: usize, mut sweep: Sweep) {
-        let sim = self.sim.clone();
-        let count = self.counter(format!("reconcile {}", sweep.system()), sweep.entity());
-        executor.spawn(host, async move {
-            let is_busy = |page: &SweepPage| page.drift.iter().any(|drift| drift.then == DriftThen::Busy);
-            // A pass that came across a record which was being worked on has not seen everything.
-            let mut whole = true;
-            loop {
-                match sweep.step().await {
-                    Ok(SweepStep::Page(page)) => {
-                        whole &= !is_busy(&page);
-                        sim.wait(Duration::from_millis(10)).await;
-                    }
-                    Ok(SweepStep::End(page)) => {
-                        if whole && !is_busy(&page) {
-                            count();
-                        }
-                        whole = true;
-                        sim.wait(Duration::from_millis(300)).await;
-                    }
-                    Ok(SweepStep::Elsewhere) | Err(_) => sim.wait(Duration::from_millis(60)).await,
-                }
-            }
-        });
-    }
-
-    /// Counts the finished passes of a reader; none at first.
-    fn counter(&self, reader: String, entity: &str) -> impl Fn() + Send + 'static {
-        let (polls, key) = (self.polls.clone(), (reader, entity.to_owned()));
-        let count = move |by: u64| {
-            let mut polls = polls.lock().unwrap_or_else(PoisonError::into_inner);
-            *polls.entry(key.clone()).or_default() += by;
+        let pace = Pace {
+            poll_every: self.plan.poll_every,
+            appliers: self.plan.appliers,
+            idle: self.plan.idle,
+            reconciled: self.plan.reconciled,
         };
-        count(0);
-        move || count(1)
+        workers::spawn(&self.sim, executor, host, &engine, SYSTEMS, pace, &self.passes);
+        reviewers::spawn(self, executor, host, &engine, seed);
     }
 }
 

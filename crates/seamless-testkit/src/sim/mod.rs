@@ -8,6 +8,8 @@ mod asked;
 mod chaos;
 mod checks;
 mod connector;
+#[cfg(feature = "sandbox")]
+pub mod connectors;
 mod executor;
 mod hosts;
 mod model;
@@ -16,6 +18,7 @@ mod plan;
 mod rest;
 mod reviewers;
 mod rng;
+mod workers;
 mod world;
 
 pub use checks::Violation;
@@ -41,6 +44,21 @@ pub struct Outcome {
     pub open_window: u64,
     /// What happened, line by line; only kept by [`trace`].
     pub trace: Vec<String>,
+}
+
+impl Outcome {
+    /// A run that could not begin.
+    fn refused(seed: u64, why: &str) -> Outcome {
+        Outcome {
+            seed,
+            violation: Some(Violation::new("setup", why.to_owned())),
+            trace_hash: 0,
+            steps: 0,
+            crashes: 0,
+            open_window: 0,
+            trace: Vec::new(),
+        }
+    }
 }
 
 /// Runs a seed.

@@ -1,23 +1,11 @@
 //! Whether a run has come to rest: nothing under way, nothing that waits for the engine.
 
-use std::sync::PoisonError;
-
 use seamless_core::pipeline::{Link, Rows, Track, TrackState};
 use seamless_core::{Bus, RecordId, Result, RowKey, StateStore, Table};
 
-use super::hosts::{Polls, Run, SYSTEMS, all_rows, ready};
+use super::hosts::{Run, SYSTEMS, all_rows, ready};
 
 impl Run {
-    pub(super) fn polls(&self) -> Polls {
-        self.polls.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(super) fn polled_since(&self, before: &Polls, times: u64) -> bool {
-        let now = self.polls();
-        now.iter()
-            .all(|(key, count)| *count >= before.get(key).copied().unwrap_or(0) + times)
-    }
-
     pub(super) fn at_rest(&self) -> bool {
         let pending = self.world().pending();
         !pending && self.unrest().is_empty()

@@ -150,6 +150,7 @@ impl Server {
                 .map(|(name, secret)| (name.to_owned(), Secret::new(secret)))
                 .into(),
             clock: self.clock.clone(),
+            network: None,
             shared: Shared::default(),
         }
     }

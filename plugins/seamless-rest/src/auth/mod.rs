@@ -9,7 +9,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use seamless_core::{Clock, Error, OpenContext, Result, Secret};
-use seamless_http::{HttpClient, Request};
+use seamless_http::{HttpClient, HttpSettings, Request};
 
 use crate::manifest::{AuthKind, Manifest};
 use crate::settings::Settings;
@@ -186,6 +186,11 @@ impl Secrets<'_> {
 
     pub(crate) fn clock(&self) -> Arc<dyn Clock> {
         self.ctx.clock.clone()
+    }
+
+    /// A client for another origin: where tokens are renewed.
+    pub(crate) fn client(&self, settings: HttpSettings) -> Result<HttpClient> {
+        HttpClient::over(self.ctx.network.clone(), settings, self.clock())
     }
 }
 

@@ -75,7 +75,7 @@ impl Renewal {
         let http = if url.starts_with('/') {
             Arc::clone(http)
         } else {
-            Arc::new(HttpClient::new(settings.http_at(&url)?, secrets.clock())?)
+            Arc::new(secrets.client(settings.http_at(&url)?)?)
         };
         let path = if url.starts_with('/') { url } else { String::new() };
         let grant = auth.grant.unwrap_or_default();

@@ -211,6 +211,7 @@ pub(crate) async fn open_with(manifest: &str, url: &str, more: Json) -> Result<R
             .map(|(name, secret)| ((*name).to_owned(), Secret::new(*secret)))
             .collect(),
         clock: Arc::new(TestClock::start()),
+        network: None,
         shared: Shared::default(),
     };
     Ok(Rig {

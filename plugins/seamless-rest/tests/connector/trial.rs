@@ -20,6 +20,7 @@ async fn tried(server: &Server, operation: Operation) -> Trial {
         settings: json!({ "manifest_toml": MANIFEST, "endpoint": server.url, "allow_private_network": true, "timeout_secs": 5 }),
         secrets: [("api_key".to_owned(), Secret::new("s3cret-key"))].into(),
         clock: Arc::new(TestClock::start()),
+        network: None,
         shared: Shared::default(),
     };
     try_operation(&ctx, "accounts", &operation).await.unwrap()

@@ -115,6 +115,7 @@ impl Opened {
             settings,
             secrets: secrets.iter().map(secret).collect(),
             clock,
+            network: None,
             shared: Shared::default(),
         };
         plugin.validate(&ctx.settings)?;
