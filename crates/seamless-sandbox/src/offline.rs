@@ -51,7 +51,7 @@ pub enum OfflineOutcome {
 }
 
 /// A write that lands when its sender has given it up.
-pub struct OfflineLanding(Landing);
+pub struct OfflineLanding(Box<Landing>);
 
 impl Offline {
     /// Seeds the data. The clock stands at this many milliseconds since 1970. Ports of the configuration do not count.
@@ -146,7 +146,7 @@ impl OfflineArrived {
         match self.0.carry_out() {
             Outcome::Lost => OfflineOutcome::Cut,
             Outcome::Ghost(landing, ms) => {
-                OfflineOutcome::Ghost(OfflineLanding(landing), Duration::from_millis(ms))
+                OfflineOutcome::Ghost(OfflineLanding(Box::new(landing)), Duration::from_millis(ms))
             }
             Outcome::Answer(_, plan, _) if plan.cut => OfflineOutcome::Cut,
             Outcome::Answer(mut reply, plan, now) => {
