@@ -104,7 +104,6 @@ const PLANTED: &[Mistake] = &[
     Mistake::GoneIsRecreated,
     Mistake::RecreateWithoutHighWater,
     Mistake::AllOrNothingResolve,
-    Mistake::NoMatchKeyClaim,
 ];
 
 const PLANTED_SEEDS: u64 = 1_500;
