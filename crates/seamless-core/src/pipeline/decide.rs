@@ -271,11 +271,8 @@ impl Engine {
             );
             if sync.side(own.side).mapping.xref.is_some() {
                 let clear = WriteBack {
-                    xref: RecordId(String::new()),
                     over: Some(there.id.clone()),
-                    tries: 0,
-                    parked: None,
-                    due: now,
+                    ..WriteBack::new(RecordId(String::new()), now)
                 };
                 ops.push(Rows::put_plain(own.row(Table::WriteBack), Expect::Any, &clear)?);
             }
@@ -383,13 +380,7 @@ impl Engine {
                 expect: Expect::Any,
             });
             if sync.side(record.side).mapping.xref.is_some() {
-                let row = WriteBack {
-                    xref: other.id.clone(),
-                    over: None,
-                    tries: 0,
-                    parked: None,
-                    due: self.clock.now(),
-                };
+                let row = WriteBack::new(other.id.clone(), self.clock.now());
                 ops.push(Rows::put_plain(record.row(Table::WriteBack), Expect::Any, &row)?);
             }
         }

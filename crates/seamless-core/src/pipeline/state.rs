@@ -233,12 +233,29 @@ pub struct WriteBack {
     /// Failed attempts.
     #[serde(default)]
     pub tries: u32,
+    /// The last attempt was told that there is no such record, which had been read a moment before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unfound: bool,
     /// Why it is parked, if it is.
     #[serde(default)]
     pub parked: Option<String>,
     /// Not before.
     #[serde(default)]
     pub due: Timestamp,
+}
+
+impl WriteBack {
+    /// An id to write, not before this time.
+    pub(crate) fn new(xref: RecordId, due: Timestamp) -> WriteBack {
+        WriteBack {
+            xref,
+            over: None,
+            tries: 0,
+            unfound: false,
+            parked: None,
+            due,
+        }
+    }
 }
 
 /// Progress of reading one native entity.

@@ -227,14 +227,15 @@ impl WriteBacker {
         let engine = &*self.engine;
         let mut row = WriteBack {
             tries: job.row.tries + 1,
+            unfound: error.kind == ErrorKind::NotFound,
             ..job.row.clone()
         };
         let definite = !error.is_transient()
             && error.effect == Effect::NotApplied
             && match error.kind {
                 ErrorKind::Invalid | ErrorKind::Permission => true,
-                // Gone since it was read, or never to be written: the next read tells.
-                ErrorKind::NotFound => job.row.tries > 0,
+                // Gone since it was read, or never to be written: the next read tells, whatever else has failed before.
+                ErrorKind::NotFound => job.row.unfound,
                 _ => false,
             };
         if definite {

@@ -328,13 +328,7 @@ impl Outcome {
             }
         }
         for (record, xref) in &self.write_backs {
-            let row = WriteBack {
-                xref: xref.clone(),
-                over: None,
-                tries: 0,
-                parked: None,
-                due: engine.clock.now(),
-            };
+            let row = WriteBack::new(xref.clone(), engine.clock.now());
             ops.push(Rows::put_plain(record.row(Table::WriteBack), Expect::Any, &row)?);
         }
         if let Some(record) = &self.hint_target {

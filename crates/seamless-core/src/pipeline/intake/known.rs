@@ -45,13 +45,7 @@ impl Known {
             return Ok(None);
         }
         // One that is under way may have been written before the field was cleared: written down anew, it is not finished by that.
-        let row = again.unwrap_or_else(|| WriteBack {
-            xref: link.other.clone(),
-            over: None,
-            tries: 0,
-            parked: None,
-            due: engine.clock.now(),
-        });
+        let row = again.unwrap_or_else(|| WriteBack::new(link.other.clone(), engine.clock.now()));
         Ok(Some(Rows::put_plain(
             key.row(Table::WriteBack),
             Expect::Any,
@@ -152,13 +146,15 @@ impl Known {
             return true;
         }
         let Some(pair) = &self.pair else { return false };
-        let settled_here = pair.decided[side.index()].as_deref() == Some(content)
-            || equals_half(sync, side, pair, observed, engine);
+        let was_decided = pair.decided[side.index()].as_deref() == Some(content);
+        let settled_here = was_decided || equals_half(sync, side, pair, observed, engine);
         if engine.mistakes.has(Mistake::IntakeComparesWithBaseOnly) {
             return settled_here;
         }
-        let was_told =
-            self.track.is_none() || published.is_some_and(|track| track.state == TrackState::Settled);
+        let is_settled = |track: &Track| track.state == TrackState::Settled;
+        // What was decided on when the record was looked at again was never published.
+        let by_a_look = was_decided && self.parked.is_none() && self.track.as_ref().is_some_and(is_settled);
+        let was_told = self.track.is_none() || published.is_some_and(is_settled) || by_a_look;
         // What waits for a change may wait for the way back to what was agreed on.
         let waits = self.parked.is_some() || !pair.blocked.is_empty();
         settled_here && !self.intent_open && (was_told || self.is_settled() && !waits)
