@@ -53,3 +53,34 @@ async fn a_field_that_has_gone_waits_until_somebody_looks_and_it_is_back() {
     pair.clock.advance(EVERY);
     assert_eq!(look().await.unwrap(), 0, "nothing waits");
 }
+
+#[tokio::test]
+async fn what_was_decided_by_a_look_is_no_news_to_the_next_poll() {
+    let pair = pair(Mistakes::none());
+    pair.a.put(1, "Ghent", 100);
+    pair.rest().await;
+    pair.lose_city();
+    pair.a.put(1, "Bruges", 2_000);
+    pair.rest().await;
+    // Edited, and looked at again before any poll comes by.
+    pair.a.put(1, "Breda", 3_000);
+    assert_eq!(pair.engine.look_again_at_all_held_if_due(EVERY).await.unwrap(), 1);
+    pair.apply("b").await;
+    assert_eq!(
+        (pair.poll("a").await, pair.waiting().await),
+        (0, 1),
+        "the same would only be tried in vain once more"
+    );
+    // The way back to what was published last is an edit.
+    pair.a.put(1, "Bruges", 4_000);
+    assert_eq!(pair.poll("a").await, 1);
+    pair.apply("b").await;
+    pair.b.put(1, "Ghent", 500);
+    pair.clock.advance(EVERY);
+    assert_eq!(pair.engine.look_again_at_all_held_if_due(EVERY).await.unwrap(), 1);
+    pair.rest().await;
+    assert_eq!(
+        (pair.waiting().await, pair.b.city(1)),
+        (0, Some("Bruges".to_owned()))
+    );
+}
