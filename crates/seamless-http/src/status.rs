@@ -18,13 +18,18 @@ pub fn status_error(response: &Response) -> Error {
         429 => Error::new(ErrorKind::RateLimited, "the server asks to slow down").retry_later(after),
         408 => Error::unavailable("the server waited too long for the call"),
         425 => Error::unavailable("the server asks to send the call again").effect(Effect::NotApplied),
-        // A redirect can be the answer to a write that has been made (303: "see the new record there").
-        300..400 => Error::protocol("the server redirects, which is not followed; check the configured url"),
+        301 | 307 | 308 => redirected().effect(Effect::NotApplied),
+        // Can be the answer to a write that has been made (303: "see the new record there").
+        300..400 => redirected(),
         400..500 => Error::protocol("the server gave an unexpected status").effect(Effect::NotApplied),
         500.. => Error::unavailable("the server failed").retry_later(after),
         _ => Error::protocol("the server gave an unexpected status"),
     };
     error.with("status", response.status)
+}
+
+fn redirected() -> Error {
+    Error::protocol("the server redirects, which is not followed; check the configured url")
 }
 
 #[cfg(test)]
@@ -50,6 +55,7 @@ mod tests {
             (413, ErrorKind::Limit, false, NotApplied),
             (429, ErrorKind::RateLimited, true, NotApplied),
             (408, ErrorKind::Unavailable, true, Unknown),
+            (301, ErrorKind::Protocol, false, NotApplied),
             (303, ErrorKind::Protocol, false, Unknown),
             (405, ErrorKind::Protocol, false, NotApplied),
             (500, ErrorKind::Unavailable, true, Unknown),

@@ -18,6 +18,11 @@ pub(crate) struct Answer {
     format: AnswerFormat,
 }
 
+/// What fails while something is read, or before a write is sent, has changed nothing.
+pub(crate) fn changed_nothing(error: Error) -> Error {
+    error.effect(Effect::NotApplied)
+}
+
 /// Which side of the contract an answer belongs to: decides the effect of a failure.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -80,7 +85,7 @@ impl Answer {
             }
         };
         Err(if purpose == Purpose::Read {
-            error.effect(Effect::NotApplied)
+            changed_nothing(error)
         } else {
             error
         })

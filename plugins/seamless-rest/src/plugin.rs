@@ -14,6 +14,7 @@ use seamless_core::{
 };
 use serde_json::Value as Json;
 
+use crate::answer::changed_nothing;
 use crate::connector::Connector;
 use crate::settings::Settings;
 
@@ -73,15 +74,15 @@ impl Reader for Connector {
     }
 
     async fn describe(&self, entity: &str) -> Result<EntityInfo> {
-        self.describe(entity).await
+        self.describe(entity).await.map_err(changed_nothing)
     }
 
     async fn fetch(&self, entity: &str, ids: &[RecordId]) -> Result<Vec<NativeRecord>> {
-        self.fetch(entity, ids).await
+        self.fetch(entity, ids).await.map_err(changed_nothing)
     }
 
     async fn find(&self, entity: &str, lookups: &[Lookup]) -> Result<Vec<Vec<NativeRecord>>> {
-        self.find(entity, lookups).await
+        self.find(entity, lookups).await.map_err(changed_nothing)
     }
 
     async fn ping(&self) -> Result<()> {
@@ -96,7 +97,7 @@ impl Reader for Connector {
 #[async_trait]
 impl Source for Connector {
     async fn list(&self, request: &ListRequest) -> Result<Page> {
-        self.list(request).await
+        self.list(request).await.map_err(changed_nothing)
     }
 
     fn verify_webhook(&self, call: &WebhookCall) -> Result<Vec<Nudge>> {

@@ -6,7 +6,7 @@ use seamless_core::{
     Effect, Error, ErrorKind, Fields, NativeRecord, RecordId, Result, Write, WriteAction, Written,
 };
 
-use crate::answer::{Answer, Purpose};
+use crate::answer::{Answer, Purpose, changed_nothing};
 use crate::connector::Connector;
 use crate::json_path::{dig, plain};
 use crate::manifest::{Create, Update};
@@ -66,12 +66,12 @@ impl Connector {
             Some(
                 self.whole(native, update, current, send_by)
                     .await
-                    .map_err(unsent)?,
+                    .map_err(changed_nothing)?,
             )
         };
         let call = update
             .call(native.entity, current, whole, fields, self.manifest.system.format)
-            .map_err(|error| self.named(native, unsent(error)))?;
+            .map_err(|error| self.named(native, changed_nothing(error)))?;
         self.write(native.name, call, Purpose::Change, send_by)
             .await
             .map_err(|error| error.with("record", &current.id))?;
@@ -118,7 +118,7 @@ impl Connector {
         let fields = match &native.entity.get {
             Some(get) if delete.names_fields(native.entity) => {
                 let now = self.get_raw(native, get, id.as_str(), Some(send_by)).await;
-                match now.map_err(unsent)? {
+                match now.map_err(changed_nothing)? {
                     Some((_, record)) => {
                         let version = record
                             .version
@@ -147,11 +147,6 @@ impl Connector {
             Error::config(format!("the manifest describes no '{operation}' for this entity")),
         )
     }
-}
-
-/// What failed before the write was sent has changed nothing.
-fn unsent(error: Error) -> Error {
-    error.effect(Effect::NotApplied)
 }
 
 fn new_id(native: Native<'_>, create: &Create, answer: &Answer) -> Option<String> {

@@ -222,6 +222,11 @@ async fn answers_without_sense_name_what_is_wrong() {
         assert_eq!(error.kind, kind, "{error}");
         assert!(error.to_string().contains(part), "{error}");
         assert_eq!(error.context("entity"), Some("accounts"), "{error}");
+        assert_eq!(
+            error.effect,
+            seamless_core::Effect::NotApplied,
+            "reading changes nothing"
+        );
     }
     let (read, _) = poll("kind = 'none'", |_| ok(json!({ "data": null }))).await;
     assert_eq!(read.unwrap(), 0);

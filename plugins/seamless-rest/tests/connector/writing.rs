@@ -355,6 +355,7 @@ async fn refusals_are_classified_with_their_effect() {
         (412, Conflict, NotApplied, true),
         (422, Invalid, NotApplied, false),
         (429, RateLimited, NotApplied, true),
+        (301, Protocol, NotApplied, false),
         // "See the new record there": it has been made.
         (303, Protocol, Unknown, false),
         (405, Protocol, NotApplied, false),
