@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 use tokio::sync::watch;
 
+use crate::System;
 use crate::call::{Arrived, Landing, Outcome};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -15,7 +16,6 @@ use crate::truth::Rules;
 use crate::value::http_date;
 use crate::wire::Req;
 use crate::world::World;
-use crate::{System, wire};
 
 const PORTS: [u16; 3] = [1, 2, 3];
 
@@ -86,24 +86,11 @@ impl Offline {
     pub fn arrive(&self, call: OfflineCall) -> Option<OfflineArrived> {
         let system = self.system_of(&call.url)?;
         let place = call.url.strip_prefix(self.url(system))?;
-        let (path, query) = place.split_once('?').unwrap_or((place, ""));
         let header = |name: &str| {
             let found = call.headers.iter().find(|(known, _)| known == name);
             found.map(|(_, value)| value.clone())
         };
-        let req = Req {
-            method: call.method.clone(),
-            path: wire::decode(path, false),
-            query: wire::parse_query(query),
-            url_len: place.len(),
-            user: header("username"),
-            secret: header("secret"),
-            code: header("apiintegrationcode"),
-            bearer: header("authorization"),
-            if_match: header("if-match"),
-            late: false,
-            body: call.body,
-        };
+        let req = Req::new(&call.method, place, header, call.body);
         Arrived::new(self.app.clone(), system, req).map(OfflineArrived)
     }
 

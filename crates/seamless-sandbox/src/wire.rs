@@ -29,6 +29,29 @@ pub(crate) struct Req {
 }
 
 impl Req {
+    /// From a path with its query, both encoded, and headers by their names in small letters.
+    pub(crate) fn new(
+        method: &str,
+        place: &str,
+        header: impl Fn(&str) -> Option<String>,
+        body: Vec<u8>,
+    ) -> Req {
+        let (path, query) = place.split_once('?').unwrap_or((place, ""));
+        Req {
+            method: method.to_owned(),
+            path: decode(path, false),
+            query: parse_query(query),
+            url_len: place.len(),
+            body,
+            user: header("username"),
+            secret: header("secret"),
+            code: header("apiintegrationcode"),
+            bearer: header("authorization"),
+            if_match: header("if-match"),
+            late: false,
+        }
+    }
+
     /// Whether it brings what Autotask alone should see.
     pub(crate) fn has_autotask_credentials(&self) -> bool {
         self.secret.is_some() || self.code.is_some()
@@ -132,19 +155,8 @@ pub(crate) async fn read(request: Request) -> Result<Req, Reply> {
             .and_then(|v| v.to_str().ok())
             .map(str::to_owned)
     };
-    Ok(Req {
-        method: parts.method.as_str().to_owned(),
-        path: decode(parts.uri.path(), false),
-        query: parse_query(parts.uri.query().unwrap_or_default()),
-        url_len: parts.uri.path().len() + parts.uri.query().map_or(0, |q| q.len() + 1),
-        body: body.to_vec(),
-        user: header("username"),
-        secret: header("secret"),
-        code: header("apiintegrationcode"),
-        bearer: header("authorization"),
-        if_match: header("if-match"),
-        late: false,
-    })
+    let place = parts.uri.path_and_query().map_or("/", |place| place.as_str());
+    Ok(Req::new(parts.method.as_str(), place, header, body.to_vec()))
 }
 
 pub(crate) fn parse_query(query: &str) -> Vec<(String, String)> {
@@ -156,7 +168,7 @@ pub(crate) fn parse_query(query: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-pub(crate) fn decode(text: &str, plus: bool) -> String {
+fn decode(text: &str, plus: bool) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut i = 0;
