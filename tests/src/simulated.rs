@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use seamless_autotask::Autotask;
-use seamless_core::{Error, Registry};
-use seamless_host::{Assembled, Config, Plugins, assemble};
-use seamless_rest::Rest;
+use seamless_core::Error;
+use seamless_host::{Assembled, Config, assemble};
 use seamless_testkit::sim::connectors::{Ground, Start};
 
 use crate::world::demo_tenant;
+
+/// What the binary is built with.
+#[path = "../../crates/seamless/src/plugins.rs"]
+mod plugins;
 
 /// A tenant that the simulator can start. The folder gets its secrets.
 ///
@@ -37,7 +39,7 @@ pub fn tenant(folder: &Path) -> Result<Arc<Start>, Error> {
         let config = config.clone();
         Box::pin(async move {
             let Assembled { systems, syncs } =
-                assemble(&config, &plugins(), ground.clock, Some(ground.network)).await?;
+                assemble(&config, &plugins::plugins(), ground.clock, Some(ground.network)).await?;
             Ok((systems, syncs))
         })
     }))
@@ -60,17 +62,4 @@ fn write_private(file: &PathBuf, text: &str) -> Result<(), Error> {
 
 fn unwritten(file: &Path, error: std::io::Error) -> Error {
     Error::storage(format!("cannot write {}", file.display())).because(error)
-}
-
-/// As the binary has them.
-fn plugins() -> Plugins {
-    Plugins {
-        registry: Registry::default().connector(Autotask).connector(Rest),
-        models: seamless_entities::models(),
-        defaults: |kind, entity| {
-            (kind == "autotask")
-                .then(|| seamless_entities::default_mapping(kind, entity))
-                .flatten()
-        },
-    }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use seamless_sandbox::{Config, Sandbox};
+use seamless_testkit::sim::connectors::same_to_a_person;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -347,19 +348,6 @@ pub(crate) fn demo_tenant(autotask_url: &str, crm_url: &str, user: &str, owner: 
 impl std::fmt::Debug for World {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "world in {}", self.folder.path().display())
-    }
-}
-
-/// Two spellings of one phone number, or of one e-mail address: both sides keep their own, on purpose.
-fn same_to_a_person(difference: &Json) -> bool {
-    let [a, b] = ["autotask", "crm"].map(|side| text(difference.get(side)));
-    match text(difference.get("field")) {
-        "phone" | "mobile" => {
-            let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
-            digits(a) == digits(b)
-        }
-        "e-mail" => a.to_lowercase() == b.to_lowercase(),
-        _ => false,
     }
 }
 

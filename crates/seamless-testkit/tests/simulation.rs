@@ -1,8 +1,5 @@
 //! The simulation: fresh code, ten thousand seeds; planted mistakes, all found; one seed, one trace.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-
 use seamless_core::pipeline::{Mistake, Mistakes};
 use seamless_testkit::sim;
 
@@ -122,30 +119,5 @@ fn planted_mistakes_are_found() {
 
 /// Runs seeds on all cores until so many have failed.
 fn first_failures(seeds: std::ops::Range<u64>, mistakes: Mistakes, enough: usize) -> Vec<(u64, String)> {
-    let next = AtomicU64::new(seeds.start);
-    let failures = Mutex::new(Vec::new());
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end
-                        || failures.lock().unwrap_or_else(PoisonError::into_inner).len() >= enough
-                    {
-                        break;
-                    }
-                    if let Some(violation) = sim::run(seed, mistakes).violation {
-                        failures
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .push((seed, violation.to_string()));
-                    }
-                }
-            });
-        }
-    });
-    let mut failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
-    failures.sort();
-    failures
+    sim::search(seeds, enough, |seed| sim::run(seed, mistakes)).failures
 }

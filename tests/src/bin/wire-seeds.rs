@@ -2,11 +2,10 @@
 //! `wire-seeds -- trace SEED [MISTAKE]` shows one, line by line. Ends with 1 when a seed fails that has no mistake planted.
 
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use seamless_core::pipeline::{Mistake, Mistakes};
 use seamless_testkit::sim::connectors::run;
+use seamless_testkit::sim::search;
 use seamless_tests::simulated;
 
 fn main() -> ExitCode {
@@ -29,47 +28,16 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let (first, count, mistakes) = (number(0, 0), number(1, 100), planted(words.get(2)));
-    let next = AtomicU64::new(first);
-    let (steps, crashes, window) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-    let failures: Mutex<Vec<(u64, String)>> = Mutex::default();
     let is_planted = words.get(2).is_some();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    let found = is_planted && !failures.lock().expect("no panic").is_empty();
-                    if seed >= first + count || found {
-                        return;
-                    }
-                    let outcome = run(seed, tenant.clone(), mistakes, false);
-                    steps.fetch_add(outcome.steps, Ordering::Relaxed);
-                    crashes.fetch_add(outcome.crashes, Ordering::Relaxed);
-                    window.fetch_add(outcome.open_window, Ordering::Relaxed);
-                    if let Some(violation) = outcome.violation {
-                        failures
-                            .lock()
-                            .expect("no panic")
-                            .push((seed, violation.to_string()));
-                    }
-                }
-            });
-        }
+    let enough = if is_planted { 1 } else { usize::MAX };
+    let found = search(first..first + count, enough, |seed| {
+        run(seed, tenant.clone(), mistakes, false)
     });
-    let mut failures = failures.into_inner().expect("no panic");
-    failures.sort();
-    for (seed, violation) in failures.iter().take(20) {
+    for (seed, violation) in found.failures.iter().take(20) {
         println!("seed {seed}: {violation}");
     }
-    println!(
-        "{} of {count} seeds failed; {} steps, {} crashes, {} edits in the open window",
-        failures.len(),
-        steps.into_inner(),
-        crashes.into_inner(),
-        window.into_inner()
-    );
-    if failures.is_empty() || is_planted {
+    println!("{}", found.summary(count));
+    if found.failures.is_empty() || is_planted {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

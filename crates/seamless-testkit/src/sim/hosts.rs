@@ -5,20 +5,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use seamless_core::envelope::{Hasher, Identity, RowSeal, Sealer};
 use seamless_core::mapping::SideMapping;
 use seamless_core::memory::{MemoryBus, MemoryStore, Snapshot};
 use seamless_core::pipeline::{
     Direction, Engine, Entry, Mistakes, PlanItem, Rows, SideSpec, SyncSpec, System as EngineSystem, Timings,
 };
-use seamless_core::{
-    BusLimits, KeyProvider, Keyset, RowKey, Scan, Side, StateStore, SyncId, SystemId, Table,
-};
+use seamless_core::{BusLimits, Keyset, RowKey, Scan, Side, StateStore, SyncId, SystemId, Table};
 
 use super::Outcome;
 use super::chaos::{ChaosBus, ChaosStore, IntentWatch};
 use super::checks::{self, Violation};
 use super::connector::{Connector, capabilities};
+use super::engine::{Parts, row_seal};
 use super::executor::{Executor, Sim};
 use super::model::{Entity, entities};
 use super::plan::Plan;
@@ -257,7 +255,7 @@ impl Run {
 
     /// What the engine says it did, behind what it was seen to do.
     fn note_ledger(&self) {
-        let seal = self.row_seal(0);
+        let seal = row_seal(&self.keys, 0);
         for (key, row) in all_rows(&self.store, Table::Ledger) {
             let key = RowKey::new(Table::Ledger, key);
             let Ok(entry) = Rows::new(&seal).sealed::<Entry>(&key, &row) else {
@@ -280,20 +278,8 @@ impl Run {
     fn engine_parts(&self) -> checks::Parts {
         checks::Parts {
             syncs: self.syncs(),
-            rows: self.row_seal(0),
+            rows: row_seal(&self.keys, 0),
         }
-    }
-
-    fn identity() -> Identity {
-        Identity {
-            environment: "sim".into(),
-            tenant: "sim".into(),
-        }
-    }
-
-    fn row_seal(&self, seed: u64) -> RowSeal {
-        let random = Arc::new(SharedRng(Mutex::new(Rng::new(seed))));
-        RowSeal::new(self.keys.clone(), random, Run::identity())
     }
 
     fn syncs(&self) -> BTreeMap<SyncId, Arc<SyncSpec>> {
@@ -329,10 +315,6 @@ impl Run {
 
     /// An engine; one that carries out a plan goes through connectors that watch it.
     pub(super) fn engine(&self, seed: u64, planned: Option<Arc<Vec<PlanItem>>>) -> Option<Arc<Engine>> {
-        let random = Arc::new(SharedRng(Mutex::new(Rng::new(seed))));
-        let keys: Arc<dyn KeyProvider> = self.keys.clone();
-        let index = keys.index().ok()?;
-        let sealer = Sealer::new(keys, random.clone(), Run::identity()).ok()?;
         let connector = |system| {
             Arc::new(Connector {
                 world: self.world.clone(),
@@ -354,29 +336,25 @@ impl Run {
                 )
             })
             .collect();
-        Some(Arc::new(Engine {
-            events: Default::default(),
-            syncs: self.syncs(),
-            systems,
-            store: Arc::new(ChaosStore {
+        let parts = Parts {
+            seed,
+            mistakes: self.mistakes,
+            keys: self.keys.clone(),
+            sim: self.sim.clone(),
+            store: ChaosStore {
                 inner: self.store.clone(),
                 sim: self.sim.clone(),
                 watch: Some(IntentWatch {
                     world: self.world.clone(),
                     sim: self.sim.clone(),
-                    rows: self.row_seal(seed ^ 2),
+                    rows: row_seal(&self.keys, seed ^ 2),
                 }),
-            }),
-            bus: Arc::new(ChaosBus {
+            },
+            bus: ChaosBus {
                 inner: self.bus.clone(),
                 sim: self.sim.clone(),
                 doubles: self.plan.doubles,
-            }),
-            clock: Arc::new(self.sim.clone()),
-            random,
-            sealer,
-            rows: self.row_seal(seed ^ 1),
-            hasher: Hasher::new(&index),
+            },
             timings: Timings {
                 stale_read_max: STALE_READ_MAX,
                 send_within: Duration::from_millis(200),
@@ -385,10 +363,8 @@ impl Run {
                 defer_max: Duration::from_millis(400),
                 newest_guard: Duration::from_millis(50),
             },
-            counters: Default::default(),
-            mistakes: self.mistakes,
-            used: AtomicBool::new(false),
-        }))
+        };
+        parts.engine(systems, self.syncs()).ok()
     }
 
     /// Starts the workers of a host. A lone host frees the claims that its dead self left.

@@ -10,6 +10,7 @@ mod checks;
 mod connector;
 #[cfg(feature = "sandbox")]
 pub mod connectors;
+mod engine;
 mod executor;
 mod hosts;
 mod model;
@@ -18,12 +19,14 @@ mod plan;
 mod rest;
 mod reviewers;
 mod rng;
+mod search;
 mod workers;
 mod world;
 
 pub use checks::Violation;
 pub use plan::Plan;
 pub use rng::Rng;
+pub use search::{Found, search};
 
 use seamless_core::pipeline::Mistakes;
 
