@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow};
-use seamless_core::{Error, Expect, Op, Result, Row, RowKey, Scan, StateStore, Table};
+use seamless_core::{Expect, Op, Result, Row, RowKey, Scan, StateStore, Table};
 
 use crate::database::Database;
 use crate::failure::Stop;
@@ -129,9 +129,7 @@ fn apply(connection: &Connection, version: i64, op: &Op) -> Result<(), Stop> {
     if holds {
         return Ok(());
     }
-    Err(Error::conflict("the row was changed by somebody else")
-        .with("key", &key.key)
-        .into())
+    Err(key.has_changed().into())
 }
 
 /// First key of a range, and the first one behind it.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What a row is about. Values are opaque to the store: the engine seals what is personal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +87,13 @@ impl RowKey {
             key: key.into(),
         }
     }
+
+    /// The answer to a commit that expected something else of this row.
+    pub fn has_changed(&self) -> Error {
+        Error::conflict("the row was changed by somebody else")
+            .with("table", format!("{:?}", self.table))
+            .with("key", &self.key)
+    }
 }
 
 /// A stored row.
@@ -157,7 +164,7 @@ pub struct Scan {
 /// transaction sees the effect of an earlier one), and every expectation is checked against the state the transaction starts from as changed by its
 /// earlier operations. `get` and `scan` see every commit that returned before they were called.
 /// **Durability.** When `commit` returns `Ok`, the change survives a power loss.
-/// **Conflict.** A failed expectation is `ErrorKind::Conflict` with context `key`; nothing is changed, and the caller reads again.
+/// **Conflict.** A failed expectation is the row's [`RowKey::has_changed`]; nothing is changed, and the caller reads again.
 /// **Cancel safety.** A dropped `commit` may or may not have happened; never half of it.
 /// **Errors.** `Storage` with `Retry::Never` means that the store cannot be trusted any more (an fsync failed, the disk is full): the host stops.
 #[async_trait]

@@ -56,7 +56,8 @@ impl Hasher {
         hex(&mac.finalize().into_bytes()[..16])
     }
 
-    /// The name of an event: the same whenever it is told. `version` is that of the row which knew the record before.
+    /// The name of an event: the same whenever it is told. `version` is that of the row which knew the record before. A store from a backup gives it again,
+    /// to a change into something else: so `after` counts, too.
     pub fn event(
         &self,
         system: &SystemId,
@@ -64,6 +65,7 @@ impl Hasher {
         id: &RecordId,
         name: &str,
         version: u64,
+        after: &Value,
     ) -> String {
         let parts = [
             system.as_str(),
@@ -71,6 +73,7 @@ impl Hasher {
             id.as_str(),
             name,
             &version.to_string(),
+            &hex(&self.content(&Fields::from([(name.to_owned(), after.clone())]))),
         ];
         hex(&self.hash("event", &parts)[..16])
     }
@@ -192,8 +195,13 @@ mod tests {
 
     #[test]
     fn an_event_has_one_name_and_no_other_has_it() {
+        let event_to =
+            |after: &str, key: u8, system: &str, entity: &str, id: &str, name: &str, version: u64| {
+                let (system, entity, id) = (system.into(), entity.into(), id.into());
+                hasher(key).event(&system, &entity, &id, name, version, &Value::text(after))
+            };
         let event = |key: u8, system: &str, entity: &str, id: &str, name: &str, version: u64| {
-            hasher(key).event(&system.into(), &entity.into(), &id.into(), name, version)
+            event_to("done", key, system, entity, id, name, version)
         };
         let told = event(4, "crm", "account", "17", "created", 3);
         assert_eq!(told, event(4, "crm", "account", "17", "created", 3));
@@ -204,6 +212,7 @@ mod tests {
             event(4, "crm", "account", "18", "created", 3),
             event(4, "crm", "account", "17", "updated", 3),
             event(4, "crm", "account", "17", "created", 4),
+            event_to("new", 4, "crm", "account", "17", "created", 3),
         ];
         assert_eq!(others.iter().collect::<BTreeSet<_>>().len(), others.len());
         assert!(!others.contains(&told) && told.len() == 32);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use crate::contract::{Expect, Op, Row, RowKey, Scan, StateStore, Table};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// A [`StateStore`] in memory. "Durable" means that it outlives the pipeline that uses it, as in the simulator's crashes.
 #[derive(Default)]
@@ -125,7 +125,7 @@ impl State {
                 Expect::Version(version) => actual == Some(*version),
             };
             if !holds {
-                return Err(Error::conflict("the row was changed by somebody else").with("key", &key.key));
+                return Err(key.has_changed());
             }
             if let Some(after) = after {
                 changed.insert(key, after);

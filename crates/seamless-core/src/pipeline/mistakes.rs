@@ -149,6 +149,16 @@ mistakes! {
     ParkedThoughLinked,
     /// What a system made of our own write is a rival of somebody's edit on the other side.
     EchoIsRival,
+    /// What we write ourselves is an event.
+    OwnWriteTold,
+    /// A look that is older than what is known is an event.
+    OlderLookTold,
+    /// What has been seen is noted before the events that follow from it.
+    SeenBeforeTold,
+    /// Events of one record do not wait for each other.
+    TurnsIgnored,
+    /// An event is noted as told before it is told.
+    EventNotedFirst,
 }
 
 /// The mistake that is planted, if any.

@@ -82,9 +82,10 @@ impl Engine {
 
     /// Where a bus holds fewer messages for a system than are known to be under way, some were lost: a queue was purged, or the store comes from
     /// a backup and the messages were settled since. Nothing would publish them again, for their content is known; so the records are looked
-    /// at. Returns how many. Called at the start of a host and now and then: other messages may hide what is missing until they are settled.
+    /// at, and events are published again. Returns how many of both. Called at the start of a host and now and then: other messages may hide what is missing until they are settled.
     /// A record that is looked at needlessly, because its message was published or settled meanwhile, costs reads only.
     pub async fn look_for_lost_messages(&self) -> Result<u64> {
+        let events = self.put_out_lost_events().await?;
         let mut under_way: BTreeMap<&SystemId, u64> = BTreeMap::new();
         self.each_row(Table::Track, |key, row| {
             let track: Track = Rows::plain(&key, &row)?;
@@ -103,7 +104,7 @@ impl Engine {
             }
         }
         if lost.is_empty() || self.mistakes.has(Mistake::LostMessagesForgotten) {
-            return Ok(0);
+            return Ok(events);
         }
         let looked = self.look_at_tracked(|record, track| {
             let target = self.target_of(record);
@@ -114,7 +115,7 @@ impl Engine {
             records,
             "messages are missing on the bus: it was purged, or the store comes from a backup; their records are looked at again"
         );
-        Ok(records)
+        Ok(records + events)
     }
 
     /// Looks again at the records whose track is `wanted`.

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use seamless_core::envelope::{Hasher, Identity, RowSeal, Sealer};
-use seamless_core::pipeline::{Engine, Mistakes, SyncSpec, System, Timings};
+use seamless_core::pipeline::{Engine, EventSpec, Mistakes, SyncSpec, System, Timings};
 use seamless_core::{KeyProvider, Keyset, Result, SyncId, SystemId};
 
 use super::chaos::{ChaosBus, ChaosStore};
@@ -21,6 +21,7 @@ pub(super) struct Parts {
     pub(super) store: ChaosStore,
     pub(super) bus: ChaosBus,
     pub(super) timings: Timings,
+    pub(super) events: EventSpec,
 }
 
 impl Parts {
@@ -33,7 +34,7 @@ impl Parts {
         let keys: Arc<dyn KeyProvider> = self.keys.clone();
         let hasher = Hasher::new(&keys.index()?);
         Ok(Arc::new(Engine {
-            events: Default::default(),
+            events: self.events,
             syncs,
             systems,
             store: Arc::new(self.store),

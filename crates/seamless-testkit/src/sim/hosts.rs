@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use seamless_core::envelope::RowSeal;
 use seamless_core::mapping::SideMapping;
 use seamless_core::memory::{MemoryBus, MemoryStore, Snapshot};
 use seamless_core::pipeline::{
@@ -17,6 +18,7 @@ use super::chaos::{ChaosBus, ChaosStore, IntentWatch};
 use super::checks::{self, Violation};
 use super::connector::{Connector, capabilities};
 use super::engine::{Parts, row_seal};
+use super::events;
 use super::executor::{Executor, Sim};
 use super::model::{Entity, entities};
 use super::plan::Plan;
@@ -255,7 +257,7 @@ impl Run {
 
     /// What the engine says it did, behind what it was seen to do.
     fn note_ledger(&self) {
-        let seal = row_seal(&self.keys, 0);
+        let seal = self.row_seal();
         for (key, row) in all_rows(&self.store, Table::Ledger) {
             let key = RowKey::new(Table::Ledger, key);
             let Ok(entry) = Rows::new(&seal).sealed::<Entry>(&key, &row) else {
@@ -275,10 +277,14 @@ impl Run {
         }
     }
 
+    pub(super) fn row_seal(&self) -> RowSeal {
+        row_seal(&self.keys, 0)
+    }
+
     fn engine_parts(&self) -> checks::Parts {
         checks::Parts {
             syncs: self.syncs(),
-            rows: row_seal(&self.keys, 0),
+            rows: self.row_seal(),
         }
     }
 
@@ -363,6 +369,7 @@ impl Run {
                 defer_max: Duration::from_millis(400),
                 newest_guard: Duration::from_millis(50),
             },
+            events: events::spec(&self.plan),
         };
         parts.engine(systems, self.syncs()).ok()
     }
@@ -374,7 +381,7 @@ impl Run {
         };
         self.sim.note(|| format!("host {host} starts"));
         let mut opening = Executor::new(self.sim.clone());
-        let (alone, opened) = (self.plan.hosts == 1, engine.clone());
+        let (alone, told, opened) = (self.plan.hosts == 1, self.plan.told, engine.clone());
         let rebuild = self.rebuild.swap(false, Ordering::Relaxed);
         opening.spawn(0, async move {
             // A host that finds a store which was never used refuses to work: `links rebuild`, until it says that it is done.
@@ -384,6 +391,9 @@ impl Run {
             // The embedded store is exclusive: whoever held a claim is dead.
             if alone {
                 drop(opened.release_stale_claims().await);
+            }
+            if told {
+                drop(opened.settle_in_watches().await);
             }
             drop(opened.settle_in().await);
         });
@@ -396,6 +406,14 @@ impl Run {
         };
         workers::spawn(&self.sim, executor, host, &engine, SYSTEMS, pace, &self.passes);
         reviewers::spawn(self, executor, host, &engine, seed);
+        if self.plan.told {
+            let receiver = events::Receiver {
+                world: self.world.clone(),
+                sim: self.sim.clone(),
+                plan: self.plan.clone(),
+            };
+            events::spawn(executor, host, &engine, receiver, self.plan.idle);
+        }
     }
 }
 

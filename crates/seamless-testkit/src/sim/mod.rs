@@ -11,6 +11,7 @@ mod connector;
 #[cfg(feature = "sandbox")]
 pub mod connectors;
 mod engine;
+mod events;
 mod executor;
 mod hosts;
 mod model;

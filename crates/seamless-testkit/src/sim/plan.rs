@@ -91,6 +91,8 @@ pub struct Plan {
     pub reconciled: bool,
     /// What reconciliation makes of an edit against the flow.
     pub on_drift: OnDrift,
+    /// Somebody is told when an account changes.
+    pub told: bool,
 }
 
 /// A field that somebody takes out of a system and brings back, with what it held.
@@ -170,6 +172,7 @@ impl Plan {
             on_drift: *rng
                 .pick(&[OnDrift::Keep, OnDrift::Restore])
                 .unwrap_or(&OnDrift::Keep),
+            told: false,
         };
         // What is cleared on a side that nobody polls is found by nobody else.
         let one_way = [plan.tickets, plan.opportunities].contains(&Some(Direction::BToA));
@@ -210,6 +213,8 @@ impl Plan {
         if !plan.clear_xrefs && plan.unlinks == 0 && plan.disaster.is_none() && rng.per_mille(250) {
             plan.deletions = 40;
         }
+        // What only reconciliation finds is brought over, and nobody is told of it.
+        plan.told = !plan.reconciled && Rng::new(seed ^ 0x7e11).per_mille(250);
         plan
     }
 }

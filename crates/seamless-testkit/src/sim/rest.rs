@@ -1,8 +1,9 @@
 //! Whether a run has come to rest: nothing under way, nothing that waits for the engine.
 
-use seamless_core::pipeline::{Link, Rows, Track, TrackState};
+use seamless_core::pipeline::{Link, Rows, Track, TrackState, event_subscription};
 use seamless_core::{Bus, RecordId, Result, RowKey, StateStore, Table};
 
+use super::events::SUBSCRIBER;
 use super::hosts::{Run, SYSTEMS, all_rows, ready};
 
 impl Run {
@@ -13,16 +14,30 @@ impl Run {
 
     pub(super) fn unrest(&self) -> String {
         let mut what = Vec::new();
-        for system in SYSTEMS {
-            let depth = ready(self.bus.depth(system))
+        let events = event_subscription(SUBSCRIBER);
+        for subscription in SYSTEMS
+            .into_iter()
+            .chain(self.plan.told.then_some(events.as_str()))
+        {
+            let depth = ready(self.bus.depth(subscription))
                 .and_then(Result::ok)
                 .unwrap_or(u64::MAX);
             if depth > 0 {
-                what.push(format!("{depth} message(s) to {system}"));
+                what.push(format!("{depth} message(s) to {subscription}"));
             }
         }
-        for table in [Table::Intent, Table::Hint, Table::WriteBack, Table::Held] {
-            let keys = all_rows(&self.store, table).into_iter().map(|(key, _)| key);
+        for table in [
+            Table::Intent,
+            Table::Hint,
+            Table::WriteBack,
+            Table::Held,
+            Table::Outbox,
+            Table::Turn,
+        ] {
+            let rows = all_rows(&self.store, table).into_iter();
+            let keys = rows
+                .filter(|row| table != Table::Turn || !self.is_refused(row))
+                .map(|(key, _)| key);
             // A field waits with its record, and for ever for what was deleted.
             let keys: Vec<String> = keys
                 .filter(|key| table != Table::Held || !self.is_aside(key))
@@ -48,6 +63,13 @@ impl Run {
             what.push(format!("claims {claims:?}"));
         }
         what.join(", ")
+    }
+
+    /// Whether it is the turn of an event that was refused: it stays, beside the dead letter.
+    fn is_refused(&self, (key, row): &(String, seamless_core::Row)) -> bool {
+        let key = RowKey::new(Table::Turn, key.clone());
+        let turn = Rows::new(&self.row_seal()).sealed::<serde_json::Value>(&key, row);
+        turn.is_ok_and(|turn| turn["refused"] == true)
     }
 
     /// Whether one of a pair was deleted or is set aside; the key names the one of the first side.

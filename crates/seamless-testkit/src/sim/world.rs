@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use seamless_core::pipeline::RecordKey;
 use seamless_core::{
-    Effect, Error, ErrorKind, Fields, NativeRecord, RecordId, Result, Stamp, SyncId, Timestamp, Value,
+    Effect, Error, ErrorKind, Event, Fields, NativeRecord, RecordId, Result, Stamp, SyncId, Timestamp, Value,
     WriteAction,
 };
 
@@ -37,6 +37,8 @@ pub(super) struct World {
     pub(super) option_closed: bool,
     /// The field that accounts of a system come without for the time being.
     pub(super) vanished: Option<(usize, &'static str)>,
+    /// What the receiver of events was told, or refused to hear.
+    pub(super) told: Vec<Event>,
 }
 
 /// A copy that a person made of an account, and whom its cross-reference named.
@@ -141,6 +143,7 @@ impl World {
             apart: BTreeSet::new(),
             option_closed: false,
             vanished: None,
+            told: Vec::new(),
         }
     }
 

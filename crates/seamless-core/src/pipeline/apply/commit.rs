@@ -338,7 +338,7 @@ impl Outcome {
             ops.extend(engine.note_birth(&self.sync, self.key.side.other(), record)?);
         }
         if let Some(write) = &self.own_write {
-            ops.extend(write.op(engine, context.row(&write.row))?);
+            ops.push(write.op(engine, context.row(&write.row))?);
         }
         for record in &self.pulls {
             ops.extend(engine.take_in(record)?);

@@ -8,7 +8,7 @@ use super::item::{End, Item};
 use crate::contract::{Expect, MessageId, Op, Side, Table};
 use crate::error::Result;
 use crate::mapping::{FieldKind, Observed};
-use crate::pipeline::events::OwnWrite;
+use crate::pipeline::events::{Landed, OwnWrite};
 use crate::pipeline::ledger::{Entry, Reason};
 use crate::pipeline::merge::{Base, FieldWrite, Half, Unseen, Why, is_missing, missing_sentence};
 use crate::pipeline::mistakes::Mistake;
@@ -348,7 +348,14 @@ fn outcome_of_landing(engine: &Engine, landing: Landing) -> Outcome {
     let target_key = RecordKey::new(&sync.id, key.side.other(), &target);
     let created = target_stamp.is_none() && writes.values().any(|write| write.why == Why::Created);
     let there = key.side.other();
-    let own_write = OwnWrite::of(engine, &sync, there, &target, &writes, readback.as_ref(), created);
+    let landed = Landed {
+        target: &target,
+        writes: &writes,
+        mapping: landing.mapping[t],
+        readback: readback.as_ref(),
+        created,
+    };
+    let own_write = OwnWrite::of(engine, &sync, there, &landed);
     let mut write_backs = Vec::new();
     if let Some((reason, _)) = &new_link {
         engine.counters.linked.add(1);

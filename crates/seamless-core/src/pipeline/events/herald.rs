@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use super::{Turn, event_subscription, turn_row, turns_of};
 use crate::contract::{
-    Consumer, DeadLetterReason, Delivery, Event, EventTarget, Expect, MessageId, Op, Scan, Settlement, Table,
+    Consumer, DeadLetterReason, Delivery, Event, EventTarget, Expect, MessageId, Op, RowKey, Scan,
+    Settlement, Table,
 };
 use crate::envelope::Address;
 use crate::error::{Error, ErrorKind, Result, Retry};
 use crate::pipeline::apply::ApplyStep;
 use crate::pipeline::engine::Engine;
 use crate::pipeline::ledger::{Entry, Reason};
+use crate::pipeline::mistakes::Mistake;
 use crate::pipeline::receipt::CommitReceipt;
-use crate::pipeline::state::{RecordKey, Rows};
+use crate::pipeline::state::RecordKey;
 
 /// Tells one subscriber.
 pub struct Herald {
@@ -144,10 +146,18 @@ impl Herald {
             // Told before; the settling was lost.
             return engine.commit(Vec::new()).await.map(Told::Taken);
         };
-        let turn: Turn = Rows::plain(&key, &row)?;
+        let turn: Turn = engine.sealed_row(&key, &row)?;
         // A dead letter that is replayed comes when it comes.
-        if turn == Turn::Open && self.has_earlier(event, &key.key).await? {
+        if !turn.refused
+            && !engine.mistakes.has(Mistake::TurnsIgnored)
+            && self.has_earlier(event, &key.key).await?
+        {
             return Ok(Told::NotItsTurn);
+        }
+        if engine.mistakes.has(Mistake::EventNotedFirst) {
+            let key = key.clone();
+            let expect = Expect::Version(row.version);
+            engine.store.commit(vec![Op::Delete { key, expect }]).await?;
         }
         let send_by = engine.clock.monotonic() + engine.timings.send_within;
         let told = self.target.tell(event, send_by).await;
@@ -164,7 +174,11 @@ impl Herald {
             }
             Err(error) if is_refusal(&error) => {
                 let description = format!("{} refused {}: {}", self.subscriber, event.name, error.message());
-                let turn = Rows::put_plain(key, expect, &Turn::Refused)?;
+                let turn = Turn {
+                    refused: true,
+                    ..turn
+                };
+                let turn = engine.typed().put_sealed(key, expect, &turn)?;
                 let reason = DeadLetterReason {
                     code: "event_refused".to_owned(),
                     description: description.clone(),
@@ -208,8 +222,8 @@ impl Herald {
                 if key.as_str() >= own {
                     return Ok(false);
                 }
-                let row_key = crate::contract::RowKey::new(Table::Turn, key);
-                if Rows::plain::<Turn>(&row_key, &row)? == Turn::Open {
+                let turn: Turn = self.engine.sealed_row(&RowKey::new(Table::Turn, key), &row)?;
+                if !turn.refused {
                     return Ok(true);
                 }
             }

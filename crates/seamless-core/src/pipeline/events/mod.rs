@@ -2,12 +2,14 @@
 //!
 //! A watched record has a row that holds the watched fields as they were last seen, and intake compares with it. The new row, and an event for each
 //! subscriber, are one commit: that is when the change becomes state, and the row's version, which no commit ever repeats, names the event. What we write
-//! ourselves goes into the row with the write's own commit, and is no event. From there on: [`EventSender`] publishes what has been put out, [`Herald`]
-//! tells it. Every event has a *turn* until it was told or refused, and a later one of the same record waits for an earlier turn.
+//! ourselves goes into the row with the write's own commit, and is no event; until then the open intent tells. From there on: [`EventSender`] publishes what
+//! has been put out, [`Herald`] tells it. Every event has a *turn* until it was told or refused, and a later one of the same record waits for an earlier
+//! turn. A turn whose message the bus has lost is put out again.
 
 mod begin;
 mod derive;
 mod herald;
+mod own_write;
 mod send;
 mod watch;
 
@@ -24,8 +26,9 @@ use crate::value::Fields;
 
 pub use derive::{Happened, derive};
 pub use herald::Herald;
+pub(crate) use own_write::{Landed, OwnWrite};
 pub use send::EventSender;
-pub(crate) use watch::{OwnWrite, Watch, watches};
+pub(crate) use watch::{Watch, watches};
 
 /// When something has happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,14 +99,12 @@ struct Watched {
     sequence: u64,
 }
 
-/// Where an event is that has not been told yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Turn {
-    /// Later ones of its record wait for it.
-    Open,
-    /// Refused: a dead letter, for which nobody waits.
-    Refused,
+/// An event that has not been told yet: later ones of its record wait for it.
+#[derive(Serialize, Deserialize)]
+struct Turn {
+    event: Event,
+    /// A dead letter, for which nobody waits.
+    refused: bool,
 }
 
 fn watched_row(system: &SystemId, entity: &EntityName, id: &RecordId) -> RowKey {

@@ -1,17 +1,17 @@
-//! Watching: records as they are read, and what we write into them ourselves.
+//! Watching: records as they are read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{EventRule, Happened, Turn, Watched, derive, outbox_row, turn_row, watched_row};
-use crate::contract::{Event, Expect, Op, Row, RowKey, Side, Table};
+use crate::contract::{Event, Expect, Op, RowKey, Side, Table};
 use crate::error::Result;
 use crate::mapping::Observed;
 use crate::pipeline::engine::Engine;
-use crate::pipeline::merge::FieldWrite;
+use crate::pipeline::mistakes::Mistake;
 use crate::pipeline::spec::SyncSpec;
-use crate::pipeline::state::{RecordKey, Rows, expect_of};
-use crate::record::{EntityName, NativeRecord, RecordId, Stamp, SystemId};
+use crate::pipeline::state::{ClaimHolder, Intent, RecordKey, Rows, expect_of};
+use crate::record::{NativeRecord, RecordId, SystemId};
 use crate::value::Fields;
 
 /// An entity of a system that somebody wants to hear of.
@@ -28,6 +28,8 @@ struct Look {
     row: RowKey,
     expect: Expect,
     known: Option<Watched>,
+    /// What a call of ours that is under way writes there: it may have landed.
+    under_way: Fields,
     observed: Observed,
 }
 
@@ -68,17 +70,21 @@ impl Watch {
                 row: watched_row(&spec.system, &self.sync.model.name, &record.id),
                 expect: Expect::Absent,
                 known: None,
+                under_way: Fields::new(),
                 observed: spec.observe(record),
             };
             looks.insert(record.id.clone(), look);
         }
+        // Before the rows are read: a call that is noted in between has noted there what it wrote.
+        self.find_under_way(engine, &mut looks).await?;
         let keys: Vec<RowKey> = looks.values().map(|look| look.row.clone()).collect();
         let mut stale = Vec::new();
         for ((id, look), row) in looks.iter_mut().zip(engine.store.get(&keys).await?) {
             look.expect = expect_of(row.as_ref());
             let Some(row) = row else { continue };
             let known: Watched = engine.sealed_row(&look.row, &row)?;
-            if is_older(&look.observed, &known, row.version > mark) {
+            let written_since = row.version > mark && !engine.mistakes.has(Mistake::OlderLookTold);
+            if is_older(&look.observed, &known, written_since) {
                 stale.push(id.clone());
             }
             look.known = Some(known);
@@ -89,6 +95,43 @@ impl Watch {
             self.keep(engine, look, &mut ops).await?;
         }
         Ok(ops)
+    }
+
+    /// What our own calls write into these records that have not been noted as landed or not.
+    async fn find_under_way(&self, engine: &Engine, looks: &mut BTreeMap<RecordId, Look>) -> Result<()> {
+        let claim = |id: &RecordId| RowKey::new(Table::Claim, engine.record_claim(&self.sync, self.side, id));
+        let claims: Vec<RowKey> = looks.keys().map(claim).collect();
+        let (mut intents, mut claimed) = (Vec::new(), Vec::new());
+        for (look, (key, row)) in looks
+            .values_mut()
+            .zip(claims.iter().zip(engine.store.get(&claims).await?))
+        {
+            let holder = row.map(|row| Rows::plain(key, &row)).transpose()?;
+            if let Some(ClaimHolder::Intent(name)) = holder {
+                intents.push(RowKey::new(Table::Intent, name));
+                claimed.push(look);
+            }
+        }
+        let rows = engine.store.get(&intents).await?;
+        for (look, (key, row)) in claimed.into_iter().zip(intents.iter().zip(rows)) {
+            let Some(row) = row else { continue };
+            let intent: Intent = engine.sealed_row(key, &row)?;
+            let Some(sync) = engine.syncs.get(&intent.source.sync) else {
+                continue;
+            };
+            let there = intent.source.side.other();
+            let is_here = sync.side(there).system == self.sync.side(self.side).system
+                && intent.target.as_ref() == Some(&look.observed.id)
+                && intent.mapping[there.index()] == self.sync.side(self.side).mapping_version();
+            if is_here {
+                let written = intent
+                    .writes
+                    .into_iter()
+                    .map(|(field, write)| (field, write.predicted));
+                look.under_way = written.collect();
+            }
+        }
+        Ok(())
     }
 
     async fn keep(&self, engine: &Engine, look: Look, ops: &mut Vec<Op>) -> Result<()> {
@@ -107,7 +150,15 @@ impl Watch {
             if now.values == known.values {
                 return Ok(());
             }
-            let happened = derive(&self.rules, &known.values, &now.values);
+            let mut before = known.values.clone();
+            // What our own call has brought is no event.
+            before.extend(
+                look.under_way
+                    .clone()
+                    .into_iter()
+                    .filter(|(field, value)| now.values.get(field) == Some(value)),
+            );
+            let happened = derive(&self.rules, &before, &now.values);
             if !happened.is_empty() && self.takes_part(engine, &look.observed).await? {
                 self.put_out(engine, &look, happened, &mut now, ops)?;
             }
@@ -158,9 +209,14 @@ impl Watch {
         for Happened { rule, before, after } in happened {
             now.sequence += 1;
             let event = Event {
-                id: engine
-                    .hasher
-                    .event(system, &rule.entity, &look.observed.id, &rule.name, version),
+                id: engine.hasher.event(
+                    system,
+                    &rule.entity,
+                    &look.observed.id,
+                    &rule.name,
+                    version,
+                    &after,
+                ),
                 name: rule.name.clone(),
                 system: system.clone(),
                 entity: rule.entity.clone(),
@@ -176,16 +232,13 @@ impl Watch {
             };
             let takers = engine.events.subscribers.iter();
             for taker in takers.filter(|taker| taker.takes(system, &rule.name)) {
-                ops.push(
-                    engine
-                        .typed()
-                        .put_sealed(outbox_row(&taker.name, &event), Expect::Any, &event)?,
-                );
-                ops.push(Rows::put_plain(
-                    turn_row(&taker.name, &event),
-                    Expect::Any,
-                    &Turn::Open,
-                )?);
+                let (outbox, key) = (outbox_row(&taker.name, &event), turn_row(&taker.name, &event));
+                let turn = Turn {
+                    event: event.clone(),
+                    refused: false,
+                };
+                ops.push(engine.typed().put_sealed(key, Expect::Any, &turn)?);
+                ops.push(Rows::put_plain(outbox, Expect::Any, &())?);
             }
             engine.counters.events.add(1);
         }
@@ -198,69 +251,5 @@ fn is_older(observed: &Observed, known: &Watched, written_since: bool) -> bool {
     match (observed.stamp, known.stamp) {
         (Some(now), Some(then)) if now != then => now < then,
         _ => written_since,
-    }
-}
-
-/// A write of ours into a watched record.
-pub(crate) struct OwnWrite {
-    pub(crate) row: RowKey,
-    mapping: u64,
-    stamp: Option<Stamp>,
-    values: Fields,
-    created: bool,
-}
-
-impl OwnWrite {
-    /// What a landed write means for what is watched, if anything.
-    pub(crate) fn of(
-        engine: &Engine,
-        sync: &SyncSpec,
-        side: Side,
-        target: &RecordId,
-        writes: &BTreeMap<String, FieldWrite>,
-        readback: Option<&Observed>,
-        created: bool,
-    ) -> Option<OwnWrite> {
-        let (system, entity): (&SystemId, &EntityName) = (&sync.side(side).system, &sync.model.name);
-        let rules = engine.events.rules(system, entity);
-        let mut values = Fields::new();
-        for rule in rules {
-            let written = writes.get(&rule.field).map(|write| write.predicted.clone());
-            // Of a new record everything is ours.
-            let whole = || readback?.fields.get(&rule.field).filter(|_| created).cloned();
-            if let Some(value) = written.or_else(whole) {
-                values.insert(rule.field.clone(), value);
-            }
-        }
-        (!values.is_empty()).then(|| OwnWrite {
-            row: watched_row(system, entity, target),
-            mapping: sync.side(side).mapping_version(),
-            stamp: readback.and_then(|record| record.stamp),
-            values,
-            created,
-        })
-    }
-
-    /// The operation that notes it, given what is known. A record that was never looked at needs none.
-    pub(crate) fn op(&self, engine: &Engine, known: Option<&Row>) -> Result<Option<Op>> {
-        let mut watched: Watched = match known {
-            Some(row) => engine.sealed_row(&self.row, row)?,
-            None if self.created => Watched {
-                mapping: self.mapping,
-                ..Watched::default()
-            },
-            None => return Ok(None),
-        };
-        if watched.mapping == self.mapping {
-            watched.values.extend(self.values.clone());
-        } else {
-            // Another sync's words: the next look starts anew.
-            watched.mapping = 0;
-        }
-        watched.stamp = watched.stamp.max(self.stamp);
-        engine
-            .typed()
-            .put_sealed(self.row.clone(), expect_of(known), &watched)
-            .map(Some)
     }
 }

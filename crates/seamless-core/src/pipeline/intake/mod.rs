@@ -192,7 +192,15 @@ impl Poller {
             engine.store.commit(std::mem::take(&mut progress)).await?;
         }
         for watch in &self.watches {
-            progress.extend(watch.see(&engine, &page.records, mark).await?);
+            let seen = watch.see(&engine, &page.records, mark).await?;
+            if engine.mistakes.has(Mistake::SeenBeforeTold) {
+                let is_look = |op: &Op| matches!(op, Op::Put { key, .. } if key.table == Table::Watched);
+                let (looks, events): (Vec<Op>, Vec<Op>) = seen.into_iter().partition(is_look);
+                engine.store.commit(looks).await?;
+                progress.extend(events);
+            } else {
+                progress.extend(seen);
+            }
         }
         let published = self.publish_page(&page.records, progress).await?;
         let read = page.records.len();
@@ -406,7 +414,7 @@ impl Poller {
 }
 
 fn is_conflict_of_track(error: &Error) -> bool {
-    error.context("table").is_none_or(|table| table == "Track")
+    error.context("table") == Some("Track")
 }
 
 /// Where the cursor goes: within a poll the resume point moves; at its end the cursor moves to the poll's start, never past it.

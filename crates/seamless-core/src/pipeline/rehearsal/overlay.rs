@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use crate::contract::{Expect, Op, Row, RowKey, Scan, StateStore, Table};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pipeline::state::{ClaimHolder, Rows};
 
 /// Copy-on-write over a store that is only read. For one worker at a time: two commits at once would not see each other's expectations.
@@ -123,7 +123,7 @@ impl StateStore for Overlay {
                 Expect::Version(version) => now.is_some_and(|row| row.version == version),
             };
             if !holds {
-                return Err(Error::conflict("the row was changed by somebody else").with("key", &key.key));
+                return Err(key.has_changed());
             }
             if let Some(row) = after {
                 changed.insert(key, Change { row, over_base });

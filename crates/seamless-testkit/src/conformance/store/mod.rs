@@ -97,7 +97,7 @@ async fn scan(
     Ok(rows.into_iter().map(|(key, _)| key).collect())
 }
 
-/// Compares a commit's answer with what it had to be; a conflict must name its key.
+/// Compares a commit's answer with what it had to be; a conflict must name its row.
 fn judge(answer: Result<u64, Error>, holds: bool, key: &str) -> Result<(), Failure> {
     match answer {
         Ok(_) if holds => {}
@@ -109,10 +109,10 @@ fn judge(answer: Result<u64, Error>, holds: bool, key: &str) -> Result<(), Failu
                 "answered {:?} instead of Conflict",
                 error.kind
             );
+            let row = ["table", "key"].map(|name| error.context(name));
             ensure!(
-                error.context("key") == Some(key),
-                "the conflict names {:?} instead of '{key}'",
-                error.context("key")
+                row == [Some("Link"), Some(key)],
+                "the conflict names {row:?} instead of the Link row '{key}'"
             );
         }
     }

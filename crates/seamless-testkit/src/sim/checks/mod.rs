@@ -1,6 +1,7 @@
 //! What is right, judged from the systems' own history (the invariants of the protocol page).
 
 mod edits;
+mod events;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -66,6 +67,7 @@ pub(in crate::sim) fn judge(
         .or_else(|| twins_are_not_guessed(world, parts, &links, plan))
         .or_else(|| copies_are_nobody(world, parts, &links))
         .or_else(|| pairs_agree(world, parts, &links, &parked, plan))
+        .or_else(|| events::told_rightly(world, plan))
 }
 
 fn links(store: &MemoryStore, parts: &Parts) -> Links {

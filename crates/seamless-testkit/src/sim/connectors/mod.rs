@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use seamless_core::memory::{MemoryBus, MemoryStore};
 use seamless_core::pipeline::{
-    Engine, Intent, Link, Mistakes, Rows, SyncSpec, System, Timings, Track, TrackState, WriteBack,
+    Engine, EventSpec, Intent, Link, Mistakes, Rows, SyncSpec, System, Timings, Track, TrackState, WriteBack,
 };
 use seamless_core::{Bus, BusLimits, Clock, Keyset, Network, Result, RowKey, SystemId, Table};
 use seamless_sandbox::{Fault, Faults, Offline, System as Sandboxed};
@@ -203,6 +203,7 @@ impl Run {
                 sim: self.sim.clone(),
                 doubles: self.plan.doubles,
             },
+            events: EventSpec::default(),
             timings: Timings {
                 send_within: Duration::from_secs(4),
                 claim_lease: Duration::from_secs(10),
