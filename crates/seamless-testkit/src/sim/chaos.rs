@@ -19,28 +19,24 @@ use super::world::{OpenIntent, World};
 pub(super) struct ChaosStore {
     pub(super) inner: Arc<MemoryStore>,
     pub(super) sim: Sim,
-    pub(super) watch: Option<IntentWatch>,
+    pub(super) watch: Option<StoreWatch>,
 }
 
-/// Tells a world when intents open and close.
-pub(super) struct IntentWatch {
+/// Tells a world when intents open and close, and since when a watched field of a record is known.
+pub(super) struct StoreWatch {
     pub(super) world: Arc<Mutex<World>>,
     pub(super) sim: Sim,
     pub(super) rows: RowSeal,
 }
 
-impl IntentWatch {
+impl StoreWatch {
     fn look(&self, ops: &[Op]) {
-        let now = self.sim.now();
+        let (now, rows) = (self.sim.now(), Rows::new(&self.rows));
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
         for op in ops {
             match op {
                 Op::Put { key, value, .. } if key.table == Table::Intent => {
-                    let row = Row {
-                        version: 0,
-                        value: value.clone(),
-                    };
-                    let Ok(intent) = Rows::new(&self.rows).sealed::<Intent>(key, &row) else {
+                    let Ok(intent) = rows.sealed::<Intent>(key, &row_of(value)) else {
                         continue;
                     };
                     world.intents.push(OpenIntent {
@@ -59,9 +55,24 @@ impl IntentWatch {
                         .filter(|open| open.key == key.key && open.to.is_none());
                     open.for_each(|open| open.to = Some(now));
                 }
+                Op::Put { key, value, .. } if key.table == Table::Watched => {
+                    let row = rows.sealed::<serde_json::Value>(key, &row_of(value));
+                    let values = row.as_ref().ok().and_then(|row| row["values"].as_object());
+                    for field in values.into_iter().flat_map(|values| values.keys()) {
+                        let known = world.known.entry((key.key.clone(), field.clone()));
+                        known.or_insert(now);
+                    }
+                }
                 _ => {}
             }
         }
+    }
+}
+
+fn row_of(value: &[u8]) -> Row {
+    Row {
+        version: 0,
+        value: value.to_vec(),
     }
 }
 

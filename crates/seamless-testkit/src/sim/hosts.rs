@@ -14,7 +14,7 @@ use seamless_core::pipeline::{
 use seamless_core::{BusLimits, Keyset, RowKey, Scan, Side, StateStore, SyncId, SystemId, Table};
 
 use super::Outcome;
-use super::chaos::{ChaosBus, ChaosStore, IntentWatch};
+use super::chaos::{ChaosBus, ChaosStore, StoreWatch};
 use super::checks::{self, Violation};
 use super::connector::{Connector, capabilities};
 use super::engine::{Parts, row_seal};
@@ -350,7 +350,7 @@ impl Run {
             store: ChaosStore {
                 inner: self.store.clone(),
                 sim: self.sim.clone(),
-                watch: Some(IntentWatch {
+                watch: Some(StoreWatch {
                     world: self.world.clone(),
                     sim: self.sim.clone(),
                     rows: row_seal(&self.keys, seed ^ 2),

@@ -37,6 +37,8 @@ pub(super) struct World {
     pub(super) option_closed: bool,
     /// The field that accounts of a system come without for the time being.
     pub(super) vanished: Option<(usize, &'static str)>,
+    /// Since when those who watch know a field of a record, by the store's own commits: system/entity/id, field.
+    pub(super) known: BTreeMap<(String, String), Duration>,
     /// What the receiver of events was told, or refused to hear.
     pub(super) told: Vec<Event>,
 }
@@ -143,6 +145,7 @@ impl World {
             apart: BTreeSet::new(),
             option_closed: false,
             vanished: None,
+            known: BTreeMap::new(),
             told: Vec::new(),
         }
     }

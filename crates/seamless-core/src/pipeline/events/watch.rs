@@ -8,11 +8,12 @@ use crate::contract::{Event, Expect, Op, RowKey, Side, Table};
 use crate::error::Result;
 use crate::mapping::Observed;
 use crate::pipeline::engine::Engine;
+use crate::pipeline::merge::FieldWrite;
 use crate::pipeline::mistakes::Mistake;
 use crate::pipeline::spec::SyncSpec;
 use crate::pipeline::state::{ClaimHolder, Intent, RecordKey, Rows, expect_of};
 use crate::record::{NativeRecord, RecordId, SystemId};
-use crate::value::Fields;
+use crate::value::{Fields, Value};
 
 /// An entity of a system that somebody wants to hear of.
 pub(crate) struct Watch {
@@ -28,8 +29,8 @@ struct Look {
     row: RowKey,
     expect: Expect,
     known: Option<Watched>,
-    /// What a call of ours that is under way writes there: it may have landed.
-    under_way: Fields,
+    /// What a call of ours that is under way writes there: it may have landed. `None`: in the words of another mapping.
+    under_way: BTreeMap<String, Option<Value>>,
     observed: Observed,
 }
 
@@ -70,7 +71,7 @@ impl Watch {
                 row: watched_row(&spec.system, &self.sync.model.name, &record.id),
                 expect: Expect::Absent,
                 known: None,
-                under_way: Fields::new(),
+                under_way: BTreeMap::new(),
                 observed: spec.observe(record),
             };
             looks.insert(record.id.clone(), look);
@@ -121,13 +122,12 @@ impl Watch {
             };
             let there = intent.source.side.other();
             let is_here = sync.side(there).system == self.sync.side(self.side).system
-                && intent.target.as_ref() == Some(&look.observed.id)
-                && intent.mapping[there.index()] == self.sync.side(self.side).mapping_version();
+                && intent.target.as_ref() == Some(&look.observed.id);
+            let readable = intent.mapping[there.index()] == self.sync.side(self.side).mapping_version();
             if is_here {
-                let written = intent
-                    .writes
-                    .into_iter()
-                    .map(|(field, write)| (field, write.predicted));
+                let value = |write: FieldWrite| readable.then_some(write.predicted);
+                let written = intent.writes.into_iter();
+                let written = written.map(|(field, write)| (field, value(write)));
                 look.under_way = written.collect();
             }
         }
@@ -151,13 +151,13 @@ impl Watch {
                 return Ok(());
             }
             let mut before = known.values.clone();
-            // What our own call has brought is no event.
-            before.extend(
-                look.under_way
-                    .clone()
-                    .into_iter()
-                    .filter(|(field, value)| now.values.get(field) == Some(value)),
-            );
+            for (field, now) in &now.values {
+                // What our own call has brought is no event.
+                let ours = look.under_way.get(field);
+                if ours.is_some_and(|ours| ours.as_ref().is_none_or(|ours| ours == now)) {
+                    before.insert(field.clone(), now.clone());
+                }
+            }
             let happened = derive(&self.rules, &before, &now.values);
             if !happened.is_empty() && self.takes_part(engine, &look.observed).await? {
                 self.put_out(engine, &look, happened, &mut now, ops)?;

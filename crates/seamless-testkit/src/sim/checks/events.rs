@@ -6,9 +6,10 @@ use seamless_core::{Event, NativeRecord, RecordId, Side, Value};
 
 use super::Violation;
 use crate::sim::events::watched;
+use crate::sim::hosts::SYSTEMS;
 use crate::sim::model::entities;
 use crate::sim::plan::Plan;
-use crate::sim::world::{Change, Record, World};
+use crate::sim::world::{Change, Record, STALE_READ_MAX, World};
 
 /// EV: an id means one event; a record's events come in order, and none is left out; each was somebody's doing; and of what somebody did last, somebody was told.
 pub(super) fn told_rightly(world: &World, plan: &Plan) -> Option<Violation> {
@@ -58,6 +59,10 @@ fn in_order(world: &World) -> Option<Violation> {
         *last = (*last).max(event.sequence);
     }
     None
+}
+
+fn id_of(number: u64) -> RecordId {
+    RecordId(number.to_string())
 }
 
 /// A field of a record, with what was told of it.
@@ -132,13 +137,13 @@ fn last_change_told(watched: &Watched<'_>) -> Option<String> {
         plan,
         side,
         id,
-        record,
+        field,
         ..
     } = watched;
     // A mapping that changes together with an edit hides it, and so does a store from a backup.
     if world.forgotten.is_some()
         || plan.remapped_at.is_some()
-        || world.is_gone(side.index(), "account", &RecordId::from(id.to_string().as_str()))
+        || world.is_gone(side.index(), "account", &id_of(*id))
     {
         return None;
     }
@@ -152,19 +157,17 @@ fn last_change_told(watched: &Watched<'_>) -> Option<String> {
     {
         return None;
     }
-    let linked = record
-        .history
-        .iter()
-        .find(|change| change.field == "xref" && !change.person)?;
-    let is_made = |change: &Change| {
-        world.intents.iter().any(|intent| {
-            let into = intent.source.side.other() == *side
-                && intent.source.sync.as_str() == "account"
-                && intent.target.is_none();
-            into && intent.from <= change.at && intent.to.is_none_or(|to| change.at <= to)
-        })
-    };
-    if linked.at >= last.at || record.by_engine && is_made(last) {
+    let row = format!("{}/account/{id}", SYSTEMS[side.index()]);
+    let known = world.known.get(&(row, (*field).to_owned()))?;
+    // What is typed while we write the same field there, or between our read and our write, may be the very value that we write.
+    let is_written = world.intents.iter().any(|intent| {
+        let is_here = intent.source.side.other() == *side && intent.source.sync.as_str() == "account";
+        let names_it = intent.target.as_ref().is_none_or(|target| *target == id_of(*id));
+        let read_from = intent.from.saturating_sub(STALE_READ_MAX);
+        let then = read_from <= last.at && intent.to.is_none_or(|to| last.at <= to);
+        is_here && names_it && then && intent.fields.iter().any(|name| name == field)
+    });
+    if *known >= last.at || is_written {
         return None;
     }
     let is_told = watched
