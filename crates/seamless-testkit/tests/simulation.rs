@@ -28,7 +28,13 @@ fn ten_thousand_seeds_break_no_invariant() {
 #[test]
 fn seeds_that_failed_once_pass() {
     for seed in REGRESSIONS {
-        assert_eq!(sim::run(seed, Mistakes::none()).violation, None, "seed {seed}");
+        // They were found before anybody was told of events: that would make other runs of them.
+        let plan = sim::Plan {
+            told: false,
+            ..sim::Plan::of(seed)
+        };
+        let outcome = sim::run_plan(plan, Mistakes::none());
+        assert_eq!(outcome.violation, None, "seed {seed}");
     }
 }
 
@@ -101,6 +107,10 @@ const PLANTED: &[Mistake] = &[
     Mistake::GoneIsRecreated,
     Mistake::RecreateWithoutHighWater,
     Mistake::AllOrNothingResolve,
+    Mistake::OwnWriteTold,
+    Mistake::SeenBeforeTold,
+    Mistake::TurnsIgnored,
+    Mistake::EventNotedFirst,
 ];
 
 const PLANTED_SEEDS: u64 = 1_500;

@@ -7,3 +7,4 @@ mod rare;
 mod reconcile;
 mod set_aside;
 mod shelf;
+mod told;

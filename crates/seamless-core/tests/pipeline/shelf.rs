@@ -32,7 +32,7 @@ pub(crate) struct Shelf {
     pub(crate) writes: Mutex<u32>,
     /// The next create does not land, and nobody says so.
     pub(crate) loses_a_create: Mutex<bool>,
-    /// Where calls stop until they are let go: `find` before it looks, `fetch` after it has read.
+    /// Where calls stop until they are let go: `find` before it looks, `fetch` and `list` after they have read, `write` after it has landed.
     pub(crate) stops: Mutex<BTreeMap<&'static str, Arc<Stop>>>,
 }
 
@@ -157,13 +157,12 @@ impl Source for Shelf {
         self.asked.lock().unwrap().push(after.clone());
         let above: u64 = after.map_or(0, |token| token.parse().unwrap());
         let since = request.since.map_or(i64::MIN, |since| since.0);
-        let rows = self.rows.lock().unwrap();
-        let records: Vec<NativeRecord> = rows
-            .range(above + 1..)
-            .filter(|(_, row)| row.1 >= since)
-            .take(3)
-            .map(|(id, row)| Shelf::native(*id, row))
-            .collect();
+        let records: Vec<NativeRecord> = {
+            let rows = self.rows.lock().unwrap();
+            let page = rows.range(above + 1..).filter(|(_, row)| row.1 >= since).take(3);
+            page.map(|(id, row)| Shelf::native(*id, row)).collect()
+        };
+        self.stop("list").await;
         let next = records.last().filter(|_| records.len() == 3);
         Ok(Page {
             next: next.map(|record| PageToken(record.id.0.clone())),
@@ -176,7 +175,9 @@ impl Source for Shelf {
 #[async_trait]
 impl Target for Shelf {
     async fn write(&self, writes: &[Write]) -> Vec<Result<Written>> {
-        writes.iter().map(|write| self.write_one(write)).collect()
+        let written = writes.iter().map(|write| self.write_one(write)).collect();
+        self.stop("write").await;
+        written
     }
 }
 
@@ -364,12 +365,8 @@ impl Pair {
         call: &'static str,
         system: &'static str,
     ) -> Stopped {
-        let stop = Arc::new(Stop::default());
-        shelf.stops.lock().unwrap().insert(call, stop.clone());
-        let task = tokio::spawn(apply(self.engine.clone(), system));
-        stop.reached.notified().await;
-        shelf.stops.lock().unwrap().clear();
-        Stopped { stop, task }
+        let work = apply(self.engine.clone(), system);
+        stopped(shelf, call, work).await
     }
 
     /// Works until nothing is left to do. Returns how many records were news.
@@ -391,6 +388,20 @@ impl Pair {
     pub(crate) async fn set_aside(&self) -> u64 {
         self.store.count(Table::Parked, "").await.unwrap()
     }
+}
+
+/// Work that is stopped by a call of `shelf`.
+pub(crate) async fn stopped(
+    shelf: &Shelf,
+    call: &'static str,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> Stopped {
+    let stop = Arc::new(Stop::default());
+    shelf.stops.lock().unwrap().insert(call, stop.clone());
+    let task = tokio::spawn(work);
+    stop.reached.notified().await;
+    shelf.stops.lock().unwrap().clear();
+    Stopped { stop, task }
 }
 
 async fn apply(engine: Arc<Engine>, system: &str) {

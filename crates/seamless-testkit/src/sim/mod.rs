@@ -67,7 +67,12 @@ impl Outcome {
 
 /// Runs a seed.
 pub fn run(seed: u64, mistakes: Mistakes) -> Outcome {
-    hosts::simulate(Plan::of(seed), mistakes, false)
+    run_plan(Plan::of(seed), mistakes)
+}
+
+/// Runs a plan that is not quite its seed's own.
+pub fn run_plan(plan: Plan, mistakes: Mistakes) -> Outcome {
+    hosts::simulate(plan, mistakes, false)
 }
 
 /// Runs a seed and keeps its trace.
