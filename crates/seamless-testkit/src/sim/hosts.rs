@@ -414,6 +414,16 @@ impl Run {
             };
             events::spawn(executor, host, &engine, receiver, self.plan.idle);
         }
+        if self.plan.nudged {
+            workers::spawn_nudges(
+                &self.sim,
+                executor,
+                host,
+                &engine,
+                &self.world,
+                Rng::new(seed ^ 0x40d9e),
+            );
+        }
     }
 }
 

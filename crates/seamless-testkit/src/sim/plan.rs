@@ -93,6 +93,8 @@ pub struct Plan {
     pub on_drift: OnDrift,
     /// Somebody is told when an account changes.
     pub told: bool,
+    /// The systems say what has changed, now and then, and sometimes of what has not.
+    pub nudged: bool,
 }
 
 /// A field that somebody takes out of a system and brings back, with what it held.
@@ -173,6 +175,7 @@ impl Plan {
                 .pick(&[OnDrift::Keep, OnDrift::Restore])
                 .unwrap_or(&OnDrift::Keep),
             told: false,
+            nudged: false,
         };
         // What is cleared on a side that nobody polls is found by nobody else.
         let one_way = [plan.tickets, plan.opportunities].contains(&Some(Direction::BToA));
@@ -215,6 +218,7 @@ impl Plan {
         }
         // What only reconciliation finds is brought over, and nobody is told of it.
         plan.told = !plan.reconciled && Rng::new(seed ^ 0x7e11).per_mille(250);
+        plan.nudged = Rng::new(seed ^ 0x40d9e).per_mille(200);
         plan
     }
 }

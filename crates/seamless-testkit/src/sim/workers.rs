@@ -7,9 +7,12 @@ use std::time::Duration;
 use seamless_core::pipeline::{
     Applier, Conduct, DriftThen, Engine, PollStep, Poller, Resolver, Sweep, SweepPage, SweepStep, WriteBacker,
 };
-use seamless_core::{Side, SystemId};
+use seamless_core::{Nudge, RecordId, Side, SystemId};
 
 use super::executor::{Executor, Sim};
+use super::hosts::SYSTEMS;
+use super::rng::Rng;
+use super::world::World;
 
 /// How hard a host works.
 #[derive(Clone, Copy)]
@@ -149,6 +152,40 @@ fn spawn_sweep(sim: &Sim, executor: &mut Executor, host: usize, mut sweep: Sweep
                     sim.wait(Duration::from_millis(300)).await;
                 }
                 Ok(SweepStep::Elsewhere) | Err(_) => sim.wait(Duration::from_millis(60)).await,
+            }
+        }
+    });
+}
+
+/// What the systems say of changes arrives late, in part, or never; and now and then something is said of a record that nobody has.
+pub(super) fn spawn_nudges(
+    sim: &Sim,
+    executor: &mut Executor,
+    host: usize,
+    engine: &Arc<Engine>,
+    world: &Arc<Mutex<World>>,
+    mut rng: Rng,
+) {
+    let (sim, engine, world) = (sim.clone(), engine.clone(), world.clone());
+    executor.spawn(host, async move {
+        loop {
+            sim.wait(Duration::from_micros(rng.between(1_000, 60_000))).await;
+            let mut said = std::mem::take(&mut world.lock().unwrap_or_else(PoisonError::into_inner).nudges);
+            said.retain(|_| rng.per_mille(800));
+            let calm = sim.state().calm;
+            if !calm && rng.per_mille(100) {
+                let (entity, id) = ("account".to_owned(), RecordId(rng.between(90, 130).to_string()));
+                said.push((0, Nudge { entity, id }));
+            }
+            for (system, nudge) in said {
+                sim.note(|| {
+                    format!(
+                        "system {system} says that {} {} has changed",
+                        nudge.entity, nudge.id
+                    )
+                });
+                let nudged = engine.nudge(&SystemId::from(SYSTEMS[system]), &[nudge]).await;
+                drop(nudged);
             }
         }
     });

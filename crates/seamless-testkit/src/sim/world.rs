@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use seamless_core::pipeline::RecordKey;
 use seamless_core::{
-    Effect, Error, ErrorKind, Event, Fields, NativeRecord, RecordId, Result, Stamp, SyncId, Timestamp, Value,
-    WriteAction,
+    Effect, Error, ErrorKind, Event, Fields, NativeRecord, Nudge, RecordId, Result, Stamp, SyncId, Timestamp,
+    Value, WriteAction,
 };
 
 use super::asked::Answered;
@@ -37,6 +37,8 @@ pub(super) struct World {
     pub(super) option_closed: bool,
     /// The field that accounts of a system come without for the time being.
     pub(super) vanished: Option<(usize, &'static str)>,
+    /// What the systems have to say of changes.
+    pub(super) nudges: Vec<(usize, Nudge)>,
     /// Since when those who watch know a field of a record, by the store's own commits: system/entity/id, field.
     pub(super) known: BTreeMap<(String, String), Duration>,
     /// What the receiver of events was told, or refused to hear.
@@ -145,6 +147,7 @@ impl World {
             apart: BTreeSet::new(),
             option_closed: false,
             vanished: None,
+            nudges: Vec::new(),
             known: BTreeMap::new(),
             told: Vec::new(),
         }
@@ -185,7 +188,8 @@ impl World {
         } else {
             plan.search_lag / (1 + (now.as_micros() as u32 % 3))
         };
-        let system = &mut self.systems[system];
+        let at = system;
+        let system = &mut self.systems[at];
         let id = system.next_id;
         system.next_id += 1;
         if own_number {
@@ -217,7 +221,15 @@ impl World {
             .entry(entity.to_owned())
             .or_default()
             .insert(id, record);
+        self.say_that_it_changed(at, entity, id, plan);
         id
+    }
+
+    fn say_that_it_changed(&mut self, system: usize, entity: &str, id: u64, plan: &Plan) {
+        if plan.nudged {
+            let (entity, id) = (entity.to_owned(), RecordId(id.to_string()));
+            self.nudges.push((system, Nudge { entity, id }));
+        }
     }
 
     /// A person deletes a record.
@@ -274,6 +286,7 @@ impl World {
         record.touch(&late.entity, system, now);
         let value = as_kept(system, &late.field, &late.value, plan);
         record.set(&late.field, value, now, stamp, true, plan);
+        self.say_that_it_changed(system, &late.entity, late.id, plan);
     }
 
     /// Everything that was to land by now lands.
@@ -390,6 +403,7 @@ impl World {
                     record.set(field, value, now, stamp, false, plan);
                 }
                 self.open_window += overwritten;
+                self.say_that_it_changed(system, &landing.entity, id, plan);
                 if fields.keys().all(|field| field == "last_activity") {
                     let what = "a stamp that only travels along was written alone".to_owned();
                     problem = Some(Violation::new("R12", what));
