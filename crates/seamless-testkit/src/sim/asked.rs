@@ -7,7 +7,8 @@ use seamless_core::pipeline::RecordKey;
 use seamless_core::{Fields, NativeRecord, RecordId, Side, SyncId, Value};
 
 use super::checks::Violation;
-use super::world::{Record, World};
+use super::record::Record;
+use super::world::World;
 
 /// Fields that are asked about, with their entity. Both systems hold them alike.
 const ASKED: (&str, &str) = ("account", "memo");

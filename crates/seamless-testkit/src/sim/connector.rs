@@ -15,8 +15,9 @@ use super::checks::Violation;
 use super::executor::Sim;
 use super::model::ACCOUNT_HAS;
 use super::plan::Plan;
+use super::record::{Record, floor, has_unique_key};
 use super::rng::Rng;
-use super::world::{Landing, Record, World, floor, has_unique_key};
+use super::world::{Landing, World};
 
 /// A connector to one of the systems.
 pub(super) struct Connector {

@@ -22,10 +22,11 @@ use super::events;
 use super::executor::{Executor, Sim};
 use super::model::{Entity, entities};
 use super::plan::Plan;
+use super::record::STALE_READ_MAX;
 use super::reviewers;
 use super::rng::{Rng, SharedRng};
 use super::workers::{self, Pace, Passes, Polls};
-use super::world::{STALE_READ_MAX, World};
+use super::world::World;
 
 /// Longest run before a lack of rest counts as a failure, in steps after the faults stopped.
 const CALM_STEPS_MAX: u64 = 400_000;

@@ -17,6 +17,7 @@ mod hosts;
 mod model;
 mod people;
 mod plan;
+mod record;
 mod rest;
 mod reviewers;
 mod rng;

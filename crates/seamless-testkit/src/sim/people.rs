@@ -7,8 +7,9 @@ use seamless_core::{Fields, Value};
 
 use super::hosts::Run;
 use super::model::{ACCOUNT_FIELDS, OPPORTUNITY_FIELDS, TICKET_FIELDS, value_of};
+use super::record::has_unique_key;
 use super::rng::Rng;
-use super::world::{Copied, Edit, World, has_unique_key};
+use super::world::{Copied, Edit, World};
 
 impl Run {
     /// The first records, and twins among them.

@@ -5,9 +5,10 @@ use std::time::Duration;
 use seamless_core::pipeline::{Policy, RecordKey, SyncSpec};
 use seamless_core::{Side, Value};
 
-use super::{agree, default_given, value};
+use super::pairs::{agree, default_given, value};
 use crate::sim::plan::Plan;
-use crate::sim::world::{Change, Record, World};
+use crate::sim::record::{Change, Record};
+use crate::sim::world::World;
 
 /// Whether the other side had seen an edit when somebody edited there.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use crate::sim::events::watched;
 use crate::sim::hosts::SYSTEMS;
 use crate::sim::model::entities;
 use crate::sim::plan::Plan;
-use crate::sim::world::{Change, Record, STALE_READ_MAX, World};
+use crate::sim::record::{Change, Record, STALE_READ_MAX};
+use crate::sim::world::World;
 
 /// EV: an id means one event; a record's events come in order, and none is left out; each was somebody's doing; and of what somebody did last, somebody was told.
 pub(super) fn told_rightly(world: &World, plan: &Plan) -> Option<Violation> {
