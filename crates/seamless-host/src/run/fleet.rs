@@ -285,11 +285,10 @@ impl Fleet {
                 return Ok(false);
             }
         }
-        if books.store.count(Table::Outbox, "").await? > 0 {
-            return Ok(false);
-        }
         for name in self.receivers.keys() {
-            if books.bus.depth(&event_subscription(name)).await? > 0 {
+            // What waits for somebody who is not configured any more waits for nobody.
+            let put_out = books.store.count(Table::Outbox, &format!("{name}/")).await?;
+            if put_out > 0 || books.bus.depth(&event_subscription(name)).await? > 0 {
                 return Ok(false);
             }
         }
