@@ -30,7 +30,7 @@ pub use plan::Plan;
 pub use rng::Rng;
 pub use search::{Found, search};
 
-use seamless_core::pipeline::Mistakes;
+use seamless_core::pipeline::{Mistake, Mistakes};
 
 /// How a run ended.
 #[derive(Debug, Clone)]
@@ -68,7 +68,7 @@ impl Outcome {
 
 /// Runs a seed.
 pub fn run(seed: u64, mistakes: Mistakes) -> Outcome {
-    run_plan(Plan::of(seed), mistakes)
+    run_plan(plan_of(seed, mistakes), mistakes)
 }
 
 /// Runs a plan that is not quite its seed's own.
@@ -78,5 +78,23 @@ pub fn run_plan(plan: Plan, mistakes: Mistakes) -> Outcome {
 
 /// Runs a seed and keeps its trace.
 pub fn trace(seed: u64, mistakes: Mistakes) -> Outcome {
-    hosts::simulate(Plan::of(seed), mistakes, true)
+    hosts::simulate(plan_of(seed, mistakes), mistakes, true)
 }
+
+/// Events take part in a run with a mistake planted only where the mistake is about them: more workers make other runs, and most mistakes need a certain one.
+fn plan_of(seed: u64, mistakes: Mistakes) -> Plan {
+    let is_planted = Mistake::ALL.iter().any(|mistake| mistakes.has(*mistake));
+    let plan = Plan::of(seed);
+    if is_planted && !ABOUT_EVENTS.iter().any(|mistake| mistakes.has(*mistake)) {
+        return plan.without_events();
+    }
+    plan
+}
+
+const ABOUT_EVENTS: [Mistake; 5] = [
+    Mistake::OwnWriteTold,
+    Mistake::OlderLookTold,
+    Mistake::SeenBeforeTold,
+    Mistake::TurnsIgnored,
+    Mistake::EventNotedFirst,
+];

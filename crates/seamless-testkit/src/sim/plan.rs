@@ -223,6 +223,17 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The same, where nobody is told of anything, and the systems say nothing of changes.
+    pub fn without_events(self) -> Plan {
+        Plan {
+            told: false,
+            nudged: false,
+            ..self
+        }
+    }
+}
+
 /// Whether a further entity takes part: in some runs both ways, in some from the second system only.
 fn further(rng: &mut Rng) -> Option<Direction> {
     let directions = [Direction::TwoWay, Direction::BToA, Direction::BToA];
