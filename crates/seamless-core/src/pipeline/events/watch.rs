@@ -1,5 +1,6 @@
 //! Watching: records as they are read.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -85,8 +86,13 @@ impl Watch {
             let Some(row) = row else { continue };
             let known: Watched = engine.sealed_row(&look.row, &row)?;
             let written_since = row.version > mark && !engine.mistakes.has(Mistake::OlderLookTold);
-            if is_older(&look.observed, &known, written_since) {
-                stale.push(id.clone());
+            match age(&look.observed, &known) {
+                Ordering::Less => stale.push(id.clone()),
+                // From before what is known, or from behind it: the page is read again.
+                Ordering::Equal if written_since && self.differs(&look.observed, &known) => {
+                    return Err(look.row.has_changed());
+                }
+                _ => {}
             }
             look.known = Some(known);
         }
@@ -165,6 +171,12 @@ impl Watch {
         }
         ops.push(engine.typed().put_sealed(look.row, look.expect, &now)?);
         Ok(())
+    }
+
+    fn differs(&self, observed: &Observed, known: &Watched) -> bool {
+        let now = self.watched_values(&observed.fields);
+        now.iter()
+            .any(|(field, value)| known.values.get(field) != Some(value))
     }
 
     /// The fields that are looked at.
@@ -246,10 +258,10 @@ impl Watch {
     }
 }
 
-/// Whether a page shows a record as it was before what is known of it: by its own stamps, else by when the row was written.
-fn is_older(observed: &Observed, known: &Watched, written_since: bool) -> bool {
+/// How old a page is beside what is known of a record, by the record's own stamps; equal where they do not tell.
+fn age(observed: &Observed, known: &Watched) -> Ordering {
     match (observed.stamp, known.stamp) {
-        (Some(now), Some(then)) if now != then => now < then,
-        _ => written_since,
+        (Some(now), Some(then)) => now.cmp(&then),
+        _ => Ordering::Equal,
     }
 }
