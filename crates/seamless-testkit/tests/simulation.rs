@@ -16,6 +16,9 @@ const REGRESSIONS: [u64; 63] = [
     461314, 467147, 477450, 492582, 502957, 641378, 682431, 700883, 712262, 773995,
 ];
 
+/// The same, about events.
+const REGRESSIONS_OF_EVENTS: [u64; 1] = [1_045_639];
+
 #[test]
 fn ten_thousand_seeds_break_no_invariant() {
     let failures = first_failures(0..SEEDS, Mistakes::none(), 5);
@@ -32,6 +35,9 @@ fn seeds_that_failed_once_pass() {
         let plan = sim::Plan::of(seed).without_events();
         let outcome = sim::run_plan(plan, Mistakes::none());
         assert_eq!(outcome.violation, None, "seed {seed}");
+    }
+    for seed in REGRESSIONS_OF_EVENTS {
+        assert_eq!(sim::run(seed, Mistakes::none()).violation, None, "seed {seed}");
     }
 }
 
