@@ -82,8 +82,8 @@ impl Engine {
 
     /// Where a bus holds fewer messages for a system than are known to be under way, some were lost: a queue was purged, or the store comes from
     /// a backup and the messages were settled since. Nothing would publish them again, for their content is known; so the records are looked
-    /// at, and events are published again. Returns how many of both. Called at the start of a host and now and then: other messages may hide what is missing until they are settled.
-    /// A record that is looked at needlessly, because its message was published or settled meanwhile, costs reads only.
+    /// at, and events are published again. Returns how many of both. Called at the start of a host and now and then: other messages may hide what is
+    /// missing until they are settled. A record that is looked at needlessly, because its message was published or settled meanwhile, costs reads only.
     pub async fn look_for_lost_messages(&self) -> Result<u64> {
         let events = self.put_out_lost_events().await?;
         let mut under_way: BTreeMap<&SystemId, u64> = BTreeMap::new();

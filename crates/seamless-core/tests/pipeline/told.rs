@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use seamless_core::pipeline::{
     EventRule, EventSender, EventSpec, Herald, Mistake, Mistakes, Poller, Subscriber,
 };
-use seamless_core::{Event, EventTarget, Result, StateStore, Table};
+use seamless_core::{ErrorKind, Event, EventTarget, Result, StateStore, Table};
 
 use crate::shelf::{Pair, pair, set, stopped};
 
@@ -91,7 +91,10 @@ async fn a_page_of_before_our_write_is_no_look() {
             let of_b = |poller: &&mut Poller| poller.system().as_str() == "b";
             let poller = pollers.iter_mut().find(of_b).unwrap();
             // Read again, where something was written meanwhile.
-            while poller.step().await.is_err() {}
+            if let Err(error) = poller.step().await {
+                assert_eq!(error.kind, ErrorKind::Conflict, "{error}");
+                poller.step().await.unwrap();
+            }
             poller.release().await.unwrap();
         });
         let read = read.await;
